@@ -1,0 +1,58 @@
+"""What happens to a message for a guest, published by notification-worker."""
+
+from datetime import date, datetime
+from typing import ClassVar, Literal
+
+from llegada.events.event import ReservationEvent, StepReport, StepState
+from llegada.events.types import Channel, EmailAddress, Intent, Language, Money, PhoneNumber
+
+MessageKind = Literal["confirmation"]
+"""Which message it is; also the name of the step that its sending completes."""
+
+
+class NotificationReady(ReservationEvent):
+    """All facts for one message on one channel are there: it can be sent. Consumed by the same worker's `send`."""
+
+    type: ClassVar[str] = "notification.ready"
+
+    kind: MessageKind
+    intent: Intent = 1
+    channel: Channel
+    recipient: PhoneNumber | EmailAddress
+    language: Language
+    guest_name: str
+    property_name: str
+    amount: Money
+    check_in_date: date
+    check_out_date: date
+    check_in_url: str
+    payment_url: str
+
+    @property
+    def step(self) -> str | None:
+        return self.kind
+
+    def report(self) -> StepReport | None:
+        return StepReport(step=self.kind, state=StepState.PROCESSING, intent=self.intent)
+
+
+class NotificationSent(ReservationEvent):
+    """The provider accepted the message. Whether it arrived is told by its receipts, later."""
+
+    type: ClassVar[str] = "notification.sent"
+
+    kind: MessageKind
+    intent: Intent = 1
+    channel: Channel
+    recipient: PhoneNumber | EmailAddress
+    text: str
+    template: str | None = None
+    provider_message_id: str
+    sent_at: datetime
+
+    @property
+    def step(self) -> str | None:
+        return self.kind
+
+    def report(self) -> StepReport | None:
+        return StepReport(step=self.kind, state=StepState.COMPLETED, intent=self.intent)

@@ -1,0 +1,259 @@
+"""The path of one delivery: inbox → handler → one transaction → ack. The same with a broker and without one.
+
+A delivery ends settled, whatever the handler does: done, skipped, sent to a rung, or a dead letter. Only the database
+can hold it up: then it waits here with what it has, takes nothing more (the prefetch bounds it), and uses up no
+attempt.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar, cast
+from uuid import UUID, uuid4
+
+import structlog
+from pydantic import ValidationError
+
+from llegada.events.event import Event, event_types
+from llegada.messaging import metrics
+from llegada.messaging.effects import CALL_LIMIT, LEASE, AskStaff, Attempt, Claim, Closing, Effect, Found, claim
+from llegada.messaging.envelope import Envelope
+from llegada.messaging.failures import Failure, LeaseHeld, OutcomeUnknown, Permanent, Transient, Undecodable
+from llegada.messaging.inbox import Settled, Settlement, settle
+from llegada.messaging.outcomes import Outcomes
+from llegada.messaging.subscription import Published, Subscription
+from llegada.messaging.transaction import Database, Transaction, database_away
+
+H = TypeVar("H")
+T = TypeVar("T")
+log = structlog.get_logger()
+
+_HOLD_FIRST, _HOLD_LAST = 0.1, 5.0  # seconds between tries while the database is away
+
+
+_current: ContextVar[Envelope] = ContextVar("llegada_envelope")
+
+
+def current_envelope() -> Envelope:
+    """The envelope of the event that the running handler works on. Raises LookupError outside of a handler."""
+    return _current.get()
+
+
+class _AlreadySettled(Exception):  # noqa: N818 - no error: it rolls back a transaction that came second
+    pass
+
+
+class Consumer(Generic[H]):
+    """One subscription of a running service, bound to its handlers and its database."""
+
+    def __init__(self, service: str, subscription: Subscription[H], handlers: H, database: Database) -> None:
+        subscription.check()
+        self.service = service
+        self.subscription = subscription
+        self.name = f"{service}.{subscription.action}"
+        self.holding = 0
+        self._outcomes = Outcomes(service, subscription.action, subscription.retry, subscription.step)
+        self._handlers = handlers
+        self._database = database
+        self._types = event_types() if Event in subscription.consumes else {t.type: t for t in subscription.consumes}
+        labels = {"service": service, "subscriber": self.name}
+        self._labels = labels
+        self._in_flight = metrics.IN_FLIGHT.labels(**labels)
+        self._seconds = metrics.DELIVERY_SECONDS.labels(**labels)
+
+    async def deliver(self, envelope: Envelope, body: bytes, held_until: datetime | None = None) -> list[int]:
+        """Work one delivery until it is settled; returns the ids of the outbox rows that it wrote.
+
+        `held_until` claims those rows for the caller at birth (inline dispatch). Raises on cancellation, and on
+        errors of our own settling statement, which no retry of the message can mend.
+        """
+        started = time.monotonic()
+        _current.set(envelope)
+        with structlog.contextvars.bound_contextvars(**_log_context(envelope, self.name)):
+            with self._in_flight.track_inprogress():
+                outcome, settled = await self._deliver(envelope, body, held_until)
+            seconds = time.monotonic() - started
+            self._seconds.observe(seconds)
+            metrics.DELIVERIES.labels(**self._labels, outcome=outcome).inc()
+            log.info("delivery", outcome=outcome, type=envelope.type, seconds=round(seconds, 4))
+        return settled
+
+    async def _deliver(self, envelope: Envelope, body: bytes, held_until: datetime | None) -> tuple[str, list[int]]:
+        event: Event | None = None
+        try:
+            event = self._decode(envelope, body)
+            if self.subscription.has_effect:
+                handler = cast("Callable[[H, Event], Effect[Any]]", self.subscription.handler)
+                effect = handler(self._handlers, event)
+                return await self._make_effect(effect, event, envelope, body, held_until)
+            return await self._change_state(event, envelope, held_until)
+        except Failure as failure:
+            caught = failure
+        except Exception as error:
+            log.exception("handler_error")
+            name = type(error).__name__
+            caught = Transient(f"unexpected {name} in {self.name}", code=name)
+        return await self._settle(self._failed(caught, event, envelope, body), held_until)
+
+    def _decode(self, envelope: Envelope, body: bytes) -> Event:
+        cls = self._types.get(envelope.type)
+        if cls is None:
+            raise Undecodable(f"{self.name} does not know events of type {envelope.type!r}", code="unknown type")
+        try:
+            return cls.model_validate_json(body)
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "body"
+            raise Undecodable(f"not a {envelope.type}: {where}: {first['msg']}", code="schema") from error
+
+    async def _change_state(
+        self, event: Event, envelope: Envelope, held_until: datetime | None
+    ) -> tuple[str, list[int]]:
+        """State, inbox and outbox in one transaction."""
+        handler = cast("Callable[[H, Event, Transaction], Awaitable[Published]]", self.subscription.handler)
+
+        async def work() -> Settled:
+            async with self._database.transaction() as tx:
+                published = await handler(self._handlers, event, tx)
+                settled = await settle(tx, self._outcomes.done(envelope, published), held_until)
+                if not settled.applied:
+                    raise _AlreadySettled
+                return settled
+
+        try:
+            settled = await self._hold(work)
+        except _AlreadySettled:
+            return "duplicate", []
+        return "done", settled.ids
+
+    async def _make_effect(
+        self, effect: Effect[Any], event: Event, envelope: Envelope, body: bytes, held_until: datetime | None
+    ) -> tuple[str, list[int]]:
+        """Intended is committed first, then the call, then done + receipt + inbox + outbox in one statement."""
+        key, owner = effect.key(), uuid4()
+        claimed, lease_ends = await self._hold(lambda: self._claim(effect, envelope, owner))
+        if claimed.seen:
+            return "duplicate", []
+        if claimed.done:
+            return await self._settle(self._outcomes.done(envelope, None), held_until)
+        if claimed.attempt is None:
+            raise LeaseHeld("another delivery is inside the same effect", retry_after=claimed.held_for)
+        try:
+            not_wanted = await self._hold(effect.still_wanted)
+            if not_wanted is not None:
+                closing = Closing(key, owner, "skipped", "undone", {"skipped": not_wanted.reason})
+                settlement = self._outcomes.skipped(envelope, not_wanted.reason, event, key.intent)
+            else:
+                published = await self._found(effect, claimed.attempt) if claimed.doubtful else None
+                published = published or await self._perform(effect, claimed.attempt, lease_ends)
+                closing = Closing(key, owner, "done", "done", published.model_dump(mode="json"))
+                settlement = self._outcomes.done(envelope, published)
+        except Failure as failure:
+            known = "unknown" if isinstance(failure, OutcomeUnknown) else "undone"
+            closing = Closing(key, owner, "intended", known)
+            settlement = self._failed(failure, event, envelope, body, key.intent)
+        outcome, ids = await self._settle(replace(settlement, closing=closing), held_until)
+        if outcome == "lease lost":
+            metrics.LEASES_LOST.labels(service=self.service, kind=key.kind).inc()
+            log.error("lease_lost", kind=key.kind, receipt_kept=False)
+            raise LeaseHeld("another delivery took over the effect", retry_after=LEASE)
+        return outcome, ids
+
+    async def _claim(self, effect: Effect[Any], envelope: Envelope, owner: UUID) -> tuple[Claim, float]:
+        """The claim, and the monotonic time at which its lease ends (earlier than the database thinks)."""
+        lease_ends = time.monotonic() + LEASE.total_seconds()
+        async with self._database.connection() as connection:
+            answer = await claim(
+                connection,
+                effect.key(),
+                subscriber=self.name,
+                message_id=envelope.id,
+                pass_number=envelope.pass_number,
+                owner=owner,
+            )
+        return answer, lease_ends
+
+    async def _found(self, effect: Effect[Any], attempt: Attempt) -> Event | None:
+        """What the look-up says about an earlier attempt whose outcome nobody knows; None: perform anew."""
+        kind = effect.key().kind
+        metrics.UNKNOWN_OUTCOMES.labels(service=self.service, kind=kind).inc()
+        try:
+            answer = await _limited(effect.look_up(attempt))
+        except TimeoutError as error:
+            raise Transient(f"the look-up had no answer within {CALL_LIMIT.seconds} s", code="time-out") from error
+        log.warning("outcome_unknown", kind=kind, attempt=attempt.number, decision=type(answer).__name__)
+        if isinstance(answer, Found):
+            return answer.event
+        if isinstance(answer, AskStaff):
+            raise Permanent(answer.reason, advice=answer.advice, code="outcome unknown")
+        return None
+
+    async def _perform(self, effect: Effect[Any], attempt: Attempt, lease_ends: float) -> Event:
+        if time.monotonic() + CALL_LIMIT.total_seconds() > lease_ends:
+            raise Transient("the process was held up before the call", code="lease")
+        try:
+            return cast("Event", await _limited(effect.perform(attempt)))
+        except Failure:
+            raise
+        except TimeoutError as error:
+            raise OutcomeUnknown(f"no answer within {CALL_LIMIT.seconds} s", code="time-out") from error
+        except Exception as error:
+            log.exception("effect_error")
+            raise OutcomeUnknown(f"unexpected {type(error).__name__}", code=type(error).__name__) from error
+
+    def _failed(
+        self, failure: Failure, event: Event | None, envelope: Envelope, body: bytes, intent: int = 0
+    ) -> Settlement:
+        failure_class = failure.failure_class.value
+        metrics.FAILURES.labels(**self._labels, failure_class=failure_class).inc()
+        settlement = self._outcomes.failed(envelope, body, failure, event, intent, datetime.now(UTC))
+        log.warning("failure", failure_class=failure_class, code=failure.code, outcome=settlement.outcome)
+        return settlement
+
+    async def _settle(self, settlement: Settlement, held_until: datetime | None) -> tuple[str, list[int]]:
+        async def write() -> Settled:
+            async with self._database.connection() as connection:
+                return await settle(connection, settlement, held_until)
+
+        settled = await self._hold(write)
+        if not settled.held:
+            return "lease lost", []
+        return (settlement.outcome if settled.applied else "duplicate"), settled.ids
+
+    async def _hold(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Run a database operation, again and again while the database is away."""
+        delay = _HOLD_FIRST
+        while True:
+            try:
+                return await operation()
+            except Exception as error:
+                if not database_away(error):
+                    raise
+                log.warning("database_away", error=type(error).__name__, next_try_seconds=delay)
+                self.holding += 1
+                try:
+                    await asyncio.sleep(delay)
+                finally:
+                    self.holding -= 1
+                delay = min(delay * 2, _HOLD_LAST)
+
+
+async def _limited(call: Awaitable[T]) -> T:
+    async with asyncio.timeout(CALL_LIMIT.total_seconds()):
+        return await call
+
+
+def _log_context(envelope: Envelope, subscriber: str) -> dict[str, Any]:
+    what, _, number = envelope.subject.partition("/")
+    return {
+        "subscriber": subscriber,
+        "message_id": str(envelope.id),
+        "correlation_id": envelope.correlation_id,
+        "causation_id": envelope.causation_id,
+        "organization_id": envelope.organization,
+        f"{what}_id": number,
+        "pass": envelope.pass_number,
+    }

@@ -1,0 +1,104 @@
+"""One row per subscriber and message: copies of one message end once, as one thing.
+
+Settling is an upsert that applies only where the message is not done yet. A success settles whatever passes were
+noted before; a failure only settles a pass that is new. Where settling changes nothing, nothing else is written, and
+the delivery is acked.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from llegada.messaging.effects import Closing
+from llegada.messaging.outbox import COLUMNS, OutboxMessage, columns
+from llegada.messaging.transaction import Transaction
+
+_OUT = f"""
+    insert into outbox ({COLUMNS})
+    select o.* from unnest($1::smallint[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::jsonb[], $7::bytea[],
+                           $8::timestamptz[], $9::timestamptz[]) as o
+    where exists (select from settled)
+    returning id
+"""
+
+_SETTLED = """
+    insert into inbox as i (subscriber, message_id, pass, attempt, outcome, failure_class, reason, next_try_at)
+    select $10, $11, $12, $13, $14, $15, $16, $17
+    {condition}
+    on conflict (subscriber, message_id) do update
+    set pass = excluded.pass, attempt = excluded.attempt, outcome = excluded.outcome,
+        failure_class = excluded.failure_class, reason = excluded.reason, next_try_at = excluded.next_try_at,
+        settled_at = now()
+    where i.outcome not in ('done', 'skipped') and (excluded.outcome in ('done', 'skipped') or i.pass < excluded.pass)
+    returning 1
+"""
+
+SETTLE = f"""
+with settled as ({_SETTLED.format(condition="")}),
+out as ({_OUT})
+select exists (select from settled) as settled, true as held, array(select id from out) as ids
+"""
+
+CLOSE_AND_SETTLE = f"""
+with closed as (
+    update effects
+    set state = $23, outcome = $24, receipt = coalesce($25::jsonb, receipt), owner = null, lease_until = null,
+        updated_at = now()
+    where organization_id = $18 and kind = $19 and subject = $20 and intent = $21 and owner = $22
+    returning 1
+), settled as ({_SETTLED.format(condition="from closed")}),
+out as ({_OUT})
+select exists (select from settled) as settled, exists (select from closed) as held, array(select id from out) as ids
+"""
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What happened to one pass of one message at one subscriber, and what leaves because of it."""
+
+    subscriber: str
+    message_id: UUID
+    pass_number: int
+    attempt: int
+    outcome: str
+    messages: Sequence[OutboxMessage] = ()
+    failure_class: str | None = None
+    reason: str | None = None
+    next_try_at: datetime | None = None
+    closing: Closing | None = None
+
+
+@dataclass(frozen=True)
+class Settled:
+    """`applied`: the settlement is written. `held`: the effect's lease was still ours. `ids`: new outbox rows."""
+
+    applied: bool
+    held: bool
+    ids: list[int]
+
+
+async def settle(tx: Transaction, what: Settlement, held_until: datetime | None = None) -> Settled:
+    """Write a settlement in one statement: ledger, inbox and outbox, all of it or nothing.
+
+    Outside a transaction it commits by itself. With a lease that is no longer ours nothing is written.
+    """
+    arguments: list[Any] = [
+        *columns(what.messages, held_until),
+        what.subscriber,
+        what.message_id,
+        what.pass_number,
+        what.attempt,
+        what.outcome,
+        what.failure_class,
+        what.reason,
+        what.next_try_at,
+    ]
+    statement = SETTLE
+    if what.closing is not None:
+        statement = CLOSE_AND_SETTLE
+        arguments.extend(what.closing.arguments())
+    row = await tx.fetchrow(statement, *arguments)
+    assert row is not None  # the statement always has one row
+    return Settled(applied=row["settled"], held=row["held"], ids=row["ids"])

@@ -1,0 +1,79 @@
+"""Messages on their way out, written in the transaction that caused them. There is no other way out of a service."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from llegada.events.event import Event
+from llegada.messaging.envelope import Envelope, Lane
+from llegada.messaging.topology import DEAD_LETTERS, events_exchange, rung_name
+from llegada.messaging.transaction import Transaction
+
+_LANES = {Lane.INTERACTIVE: 0, Lane.BULK: 1}
+
+COLUMNS = "lane, exchange, routing_key, message_id, type, properties, body, due_at, held_until"
+UNNEST = """
+select * from unnest($1::smallint[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::jsonb[], $7::bytea[],
+                     $8::timestamptz[], $9::timestamptz[])
+"""
+INSERT = f"insert into outbox ({COLUMNS}) {UNNEST} returning id"
+
+
+@dataclass(frozen=True)
+class OutboxMessage:
+    """One row: where it goes, and the message itself. `due_at`: when an inline dispatcher may work it."""
+
+    exchange: str
+    routing_key: str
+    envelope: Envelope
+    body: bytes
+    due_at: datetime | None = None
+
+    @property
+    def properties(self) -> str:
+        """The envelope as the relay and the dispatcher read it back; see `stored`."""
+        e = self.envelope
+        return json.dumps(
+            {"headers": e.headers(), "app_id": e.source, "correlation_id": e.correlation_id}, separators=(",", ":")
+        )
+
+
+def event_message(event: Event, envelope: Envelope) -> OutboxMessage:
+    body = event.model_dump_json().encode()
+    return OutboxMessage(events_exchange(envelope.lane), event.type, envelope, body)
+
+
+def retry_message(queue: str, envelope: Envelope, body: bytes, delay: timedelta, due_at: datetime) -> OutboxMessage:
+    """The same message once more, by the rung of `delay`, back into the one queue that failed."""
+    return OutboxMessage(rung_name(delay), queue, envelope, body, due_at)
+
+
+def dead_letter_message(service: str, envelope: Envelope, body: bytes) -> OutboxMessage:
+    return OutboxMessage(DEAD_LETTERS, service, envelope, body)
+
+
+def columns(messages: Sequence[OutboxMessage], held_until: datetime | None) -> tuple[list[Any], ...]:
+    """The nine arrays of UNNEST. `held_until`: set by an inline dispatcher, which claims what it writes at birth."""
+    return (
+        [_LANES[m.envelope.lane] for m in messages],
+        [m.exchange for m in messages],
+        [m.routing_key for m in messages],
+        [m.envelope.id for m in messages],
+        [m.envelope.type for m in messages],
+        [m.properties for m in messages],
+        [m.body for m in messages],
+        [m.due_at for m in messages],
+        [None if m.due_at is not None or m.exchange == DEAD_LETTERS else held_until for m in messages],
+    )
+
+
+async def add(tx: Transaction, messages: Sequence[OutboxMessage], held_until: datetime | None = None) -> list[int]:
+    """Write rows into the caller's transaction; returns their ids."""
+    return [row["id"] for row in await tx.fetch(INSERT, *columns(messages, held_until))]
+
+
+async def release(tx: Transaction, ids: Sequence[int]) -> None:
+    """Give up a dispatcher's claim: whoever comes first may take the rows now."""
+    await tx.execute("update outbox set held_until = null where id = any($1::bigint[])", ids)

@@ -1,0 +1,92 @@
+"""The database as the messaging paths use it: SQLAlchemy's pool, and its asyncpg connection where round trips count.
+
+Measured (docs/decisions/0003): the same three statements cost 2.2 times the CPU through SQLAlchemy Core. So statements
+on hot paths are SQL text on the driver's connection; everything else uses `Database.engine` and Core.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias, cast
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+Transaction: TypeAlias = asyncpg.Connection
+"""An asyncpg connection inside a transaction; parameters are `$1, $2 …`, jsonb travels as text."""
+
+
+class Database:
+    """One service's schema: `search_path` is set by the engine."""
+
+    def __init__(self, engine: AsyncEngine, schema: str) -> None:
+        self.engine = engine
+        self.schema = schema
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncGenerator[Transaction]:
+        """A pooled connection in autocommit; a dead one is dropped from the pool, never handed out again."""
+        async with self.engine.connect() as pooled:
+            raw = await pooled.get_raw_connection()
+            connection = cast("Transaction", raw.driver_connection)
+            if connection.is_closed():
+                await pooled.invalidate()
+                raw = await pooled.get_raw_connection()
+                connection = cast("Transaction", raw.driver_connection)
+            try:
+                yield connection
+            finally:
+                if connection.is_closed():
+                    await pooled.invalidate()
+
+    @asynccontextmanager
+    async def transaction(self, settings: str | None = None) -> AsyncGenerator[Transaction]:
+        """A transaction; `settings` is SQL that begins it (`set local …`), in the same round trip."""
+        async with self.connection() as connection:
+            await connection.execute(f"begin; {settings or ''}")
+            try:
+                yield connection
+            except BaseException:
+                if not connection.is_closed():
+                    await connection.execute("rollback")
+                raise
+            await connection.execute("commit")
+
+    async def fetchrow(self, statement: str, *arguments: Any) -> asyncpg.Record | None:
+        """One statement, committed by itself."""
+        async with self.connection() as connection:
+            return await connection.fetchrow(statement, *arguments)
+
+    async def ping(self, seconds: float = 1.0) -> bool:
+        """Whether the database answers within `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.fetchrow("select 1")
+        except Exception as error:
+            if database_away(error):
+                return False
+            raise
+        return True
+
+
+_AWAY = (
+    OSError,  # includes ConnectionError and TimeoutError
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.ReadOnlySQLTransactionError,  # a failover in progress
+    PoolTimeout,
+)
+
+
+def database_away(error: BaseException) -> bool:
+    """Whether `error` says that the database cannot be reached (as opposed to: it refused this statement)."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or database_away(error.orig) if error.orig is not None else False
+    if isinstance(error, asyncpg.InterfaceError):
+        return "closed" in str(error)
+    return isinstance(error, _AWAY)

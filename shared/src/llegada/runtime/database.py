@@ -1,0 +1,29 @@
+"""Engines: one per service and role, each with the service's schema as its search path."""
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+SYSTEM_ROLE = "llegada_system"
+"""Relay, deliveries, projection: sees every organization's rows."""
+APP_ROLE = "llegada_app"
+"""Requests of people: row-level security holds for it."""
+
+
+def driver_url(url: str, driver: str) -> URL:
+    """`postgresql://…` with the wanted driver."""
+    return make_url(url).set(drivername=f"postgresql+{driver}")
+
+
+def engine(url: str, schema: str, *, role: str = SYSTEM_ROLE, pool_size: int = 10, pooled: bool = True) -> AsyncEngine:
+    """`role` is set at connection time, so that one login can act as either; `pooled=False` for a connection of one's
+    own (the relay's).
+    """
+    settings = {"search_path": schema, "role": role, "application_name": schema, "statement_timeout": "30s"}
+    connect_args = {"server_settings": settings, "timeout": 3, "command_timeout": 35}
+    where = driver_url(url, "asyncpg")
+    if not pooled:
+        return create_async_engine(where, connect_args=connect_args, poolclass=NullPool)
+    return create_async_engine(
+        where, connect_args=connect_args, pool_size=pool_size, max_overflow=0, pool_timeout=10, pool_recycle=1800
+    )

@@ -1,0 +1,52 @@
+"""What a process is made of: a Service value, read by everything, started by `run`."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.types import ASGIApp
+
+from llegada.messaging.inline import InlineDispatcher
+from llegada.messaging.subscription import Subscription
+from llegada.messaging.transaction import Database
+from llegada.runtime.settings import RuntimeSettings
+
+S = TypeVar("S")
+H = TypeVar("H")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the runtime lends to a service while it runs.
+
+    `database` is the service's schema under the system role. `engine_as(role)` gives an engine of the same schema
+    whose connections act as another database role (row-level security). `inline` is there where QUEUE_ENABLED=false:
+    the dispatcher that works outbox rows inside the request. `schemas` are those of all installed services.
+    """
+
+    settings: RuntimeSettings
+    database: Database
+    engine_as: Callable[[str], AsyncEngine]
+    inline: InlineDispatcher | None
+    schemas: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Service(Generic[S, H]):
+    """Static, so that topology, documentation and tests can read it without starting anything.
+
+    `app` is given where the process answers more than health and metrics over HTTP.
+    """
+
+    name: str
+    settings: Callable[[], S]
+    build: Callable[[S, Resources], AbstractAsyncContextManager[H]]
+    subscriptions: tuple[Subscription[H], ...]
+    app: Callable[[S, Resources, H], ASGIApp] | None = None
+
+    @property
+    def package(self) -> str:
+        """The Python package, and the database schema."""
+        return self.name.replace("-", "_")
