@@ -59,13 +59,17 @@ class Row:
 
 
 class InlineDispatcher:
-    """Works the outboxes of all installed services; `databases` and `consumers` by service name."""
+    """Works the outboxes of all installed services; `databases` by service name."""
 
-    def __init__(self, databases: Mapping[str, Database], consumers: Sequence[Consumer[Any]]) -> None:
+    def __init__(self, databases: Mapping[str, Database]) -> None:
         self._databases = databases
-        self._consumers = {consumer.name: consumer for consumer in consumers}
+        self._consumers: dict[str, Consumer[Any]] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
+
+    def add(self, consumers: Sequence[Consumer[Any]]) -> None:
+        """Consumers join before the loop starts; their services are among `databases`."""
+        self._consumers.update({consumer.name: consumer for consumer in consumers})
 
     def held_until(self) -> datetime:
         """The claim for rows that a request is about to write."""

@@ -1,0 +1,135 @@
+"""Binding to FastStream: a subscriber per queue and lane, acknowledged by hand after the settlement.
+
+FastStream connects, consumes, reconnects and bounds what is in flight; decoding is ours, because a body that does not
+decode must become a dead letter byte for byte. Queues are declared beforehand (topology), here only passively.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID, uuid5
+
+import structlog
+from faststream import AckPolicy
+from faststream.rabbit import Channel, RabbitBroker, RabbitMessage, RabbitQueue
+from faststream.rabbit.subscriber import RabbitSubscriber
+
+from llegada.messaging.delivery import Consumer
+from llegada.messaging.envelope import NAMESPACE, Envelope, Lane, read
+from llegada.messaging.publisher import HEARTBEAT
+from llegada.messaging.topology import queue_name
+
+log = structlog.get_logger()
+
+STATE_PREFETCH = 100
+"""Deliveries in flight of a handler that only changes state; effects have `QUEUE_CONCURRENCY`."""
+
+
+class Binding:
+    """The consumers of one service on the broker; a connection of its own, never shared with a publisher."""
+
+    def __init__(self, url: str, service: str, consumers: Sequence[Consumer[Any]], concurrency: int) -> None:
+        separator = "&" if "?" in url else "?"
+        self._broker = RabbitBroker(
+            f"{url}{separator}heartbeat={HEARTBEAT}&name={service}",
+            reconnect_interval=0.5,
+            fail_fast=False,
+            graceful_timeout=None,  # `drain` waits for what is in flight, after it stopped the flow
+            logger=None,
+            log_level=logging.DEBUG,
+            apply_types=False,
+        )
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.last_settled = time.monotonic()
+        self.started = False
+        self._service = service
+        self._subscribers: list[RabbitSubscriber] = []
+        for consumer in consumers:
+            for lane in Lane:
+                self._subscribe(consumer, lane, concurrency)
+
+    @property
+    def connected(self) -> bool:
+        """Whether every subscriber is consuming, as far as this side knows."""
+        connection = self._broker._connection  # noqa: SLF001 - FastStream has no public state of its connection
+        if not self.started or connection is None or connection.is_closed:
+            return False
+        return bool(connection.connected.is_set()) and all(s.running for s in self._subscribers)
+
+    async def start(self) -> None:
+        await self._broker.start()
+        self.started = True
+
+    async def drain(self, seconds: float) -> None:
+        """Stop the flow first, finish what was begun, hand back the rest, close."""
+        for subscriber in self._subscribers:
+            queue, tag = subscriber._queue_obj, subscriber._consumer_tag  # noqa: SLF001 - stop() cancels too late
+            if queue is not None and tag is not None and not queue.channel.is_closed:
+                try:
+                    async with asyncio.timeout(2):
+                        await queue.cancel(tag)
+                except Exception as error:  # noqa: BLE001 - the connection is going away anyway, nothing is lost
+                    log.warning("cancel_failed", error=type(error).__name__)
+                subscriber._consumer_tag = None  # noqa: SLF001
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            log.warning("drain_timeout", in_flight=self._in_flight)
+        try:
+            async with asyncio.timeout(5):
+                await self._broker.stop()
+        except TimeoutError:
+            log.warning("broker_stop_timeout")
+
+    def _subscribe(self, consumer: Consumer[Any], lane: Lane, concurrency: int) -> None:
+        prefetch = concurrency if consumer.subscription.has_effect else STATE_PREFETCH
+        name = queue_name(self._service, consumer.subscription.action, lane)
+        subscriber = self._broker.subscriber(
+            RabbitQueue(name, declare=False),
+            channel=Channel(prefetch_count=prefetch),
+            ack_policy=AckPolicy.MANUAL,
+            decoder=_whole_message,
+            no_reply=True,
+            title=name,
+        )
+
+        async def consume(message: RabbitMessage) -> None:
+            await self._consume(consumer, message)
+
+        subscriber(consume)
+        self._subscribers.append(subscriber)
+
+    async def _consume(self, consumer: Consumer[Any], message: RabbitMessage) -> None:
+        self._in_flight += 1
+        self._idle.clear()
+        try:
+            await consumer.deliver(_envelope(message, consumer.name), message.body)
+        except Exception:  # a bug in our own settling: the delivery limit ends it in the dead letters
+            log.exception("settle_failed", subscriber=consumer.name, message_id=message.message_id)
+            await asyncio.sleep(1)
+            await message.nack(requeue=True)
+        else:
+            await message.ack()
+            self.last_settled = time.monotonic()
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._idle.set()
+
+
+async def _whole_message(message: RabbitMessage) -> RabbitMessage:
+    return message
+
+
+def _envelope(message: RabbitMessage, subscriber: str) -> Envelope:
+    raw = message.raw_message
+    try:
+        message_id = UUID(raw.message_id or "")
+    except ValueError:  # a foreign message: its copies shall meet in one row
+        message_id = uuid5(NAMESPACE, f"{subscriber}|{raw.message_id}|{message.body.hex()}")
+    return read(message_id, raw.type or "unknown", raw.app_id, raw.correlation_id, raw.headers)

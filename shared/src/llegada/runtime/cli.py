@@ -1,0 +1,107 @@
+"""`llegada run | migrate | describe | topology apply`: what a process, a release job and a reader need."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+
+import aio_pika
+
+from llegada.messaging.subscription import Subscription
+from llegada.messaging.topology import TopologyError, declare, topology
+from llegada.runtime import discovery
+from llegada.runtime.migrate import migrate
+from llegada.runtime.run import run, runtime_settings
+from llegada.runtime.settings import SettingsError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0, or 2 for a mistake of the caller, said in one line or list."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    try:
+        match chosen.command:
+            case "run":
+                _run(chosen.services, everything=chosen.all)
+            case "migrate":
+                _migrate(chosen.services)
+            case "describe":
+                _describe(as_json=chosen.json)
+            case "topology":
+                asyncio.run(_topology_apply())
+    except (SettingsError, discovery.DiscoveryError, TopologyError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("llegada", description="Run and prepare the services of Llegada")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run_command = commands.add_parser("run", help="run one or more services in this process")
+    run_command.add_argument("services", nargs="*", metavar="service")
+    run_command.add_argument("--all", action="store_true", help="every installed service in one process")
+    migrate_command = commands.add_parser("migrate", help="bring the schemas of services to the newest revision")
+    migrate_command.add_argument("services", nargs="*", metavar="service", help="default: every installed one")
+    migrate_command.add_argument("--all", action="store_true", help="every installed service (the default)")
+    describe = commands.add_parser("describe", help="what every queue consumes and publishes")
+    describe.add_argument("--json", action="store_true")
+    topology_command = commands.add_parser("topology", help="exchanges, queues and bindings of all services")
+    topology_command.add_argument("what", choices=["apply"])
+    return parser
+
+
+def _run(names: list[str], *, everything: bool) -> None:
+    chosen = list(discovery.installed()) if everything else names
+    if not chosen:
+        raise discovery.DiscoveryError(f"name a service, or --all; installed are: {', '.join(discovery.installed())}")
+    run(chosen)
+
+
+def _migrate(names: list[str]) -> None:
+    url = runtime_settings(broker=False).database_url.get_secret_value()
+    for name in names or discovery.installed():
+        migrate(discovery.find(name).package, url)
+        print(f"{name}: schema is at the newest revision")
+
+
+def _describe(*, as_json: bool) -> None:
+    lines = {
+        f"{name}.{subscription.action}": subscription
+        for name, service in discovery.installed().items()
+        for subscription in service.subscriptions
+    }
+    if as_json:
+        shown = {
+            queue: {"consumes": _types(s, "consumes"), "publishes": _types(s, "publishes")}
+            for queue, s in lines.items()
+        }
+        print(json.dumps(shown, indent=2))
+        return
+    for queue, subscription in lines.items():
+        print(describe(queue, subscription))
+
+
+def describe(queue: str, subscription: Subscription[object]) -> str:
+    """`payment-worker.create-link: ReservationCreated -> PaymentLinkCreated`."""
+    consumed = " | ".join(event.__name__ for event in subscription.consumes)
+    published = " | ".join(event.__name__ for event in subscription.publishes)
+    return f"{queue}: {consumed} -> {published or 'nothing'}"
+
+
+def _types(subscription: Subscription[object], which: str) -> list[str]:
+    return [event.type or "#" for event in getattr(subscription, which)]
+
+
+async def _topology_apply() -> None:
+    url = runtime_settings().amqp_url
+    if url is None:
+        raise SettingsError("AMQP_URL is needed to apply the topology")
+    wanted = topology({name: service.subscriptions for name, service in discovery.installed().items()})
+    try:
+        async with await aio_pika.connect(url.get_secret_value(), timeout=10) as connection:
+            await declare(await connection.channel(), wanted)
+    except OSError as error:
+        raise TopologyError(f"the broker cannot be reached: {error}") from error
+    print(f"{len(wanted.exchanges)} exchanges, {len(wanted.queues)} queues, {len(wanted.bindings)} bindings are there")

@@ -1,0 +1,235 @@
+"""Start, supervise, drain: one service or all of them in one process.
+
+HTTP is up first, so that requests are accepted while the broker is away; relay and consumers start after a passive
+check of the topology. Stops run side by side under one deadline. A background task that dies by a bug ends the
+process: whatever supervises it starts it again.
+"""
+
+import asyncio
+import gc
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import aio_pika
+import structlog
+import uvicorn
+import uvloop
+from aio_pika.exceptions import AMQPError
+from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from llegada.messaging.broker import Binding
+from llegada.messaging.delivery import Consumer
+from llegada.messaging.inline import InlineDispatcher
+from llegada.messaging.publisher import Publisher
+from llegada.messaging.relay import Relay
+from llegada.messaging.topology import Topology, TopologyError, check, topology
+from llegada.messaging.transaction import Database
+from llegada.runtime import discovery
+from llegada.runtime.database import SYSTEM_ROLE, engine
+from llegada.runtime.logging import configure
+from llegada.runtime.service import Resources, Service
+from llegada.runtime.settings import RuntimeSettings, SettingsError, explain
+from llegada.runtime.web import Health, ProcessApp
+
+log = structlog.get_logger()
+
+_LOGIN = "none"
+"""The relay acts as the login itself: ending a silent relay's connection asks for the same login."""
+_RELAY_SILENT = 30.0  # seconds
+
+
+class Process:
+    """The services of one process, from start to drain."""
+
+    def __init__(self, settings: RuntimeSettings, services: Sequence[Service[Any, Any]]) -> None:
+        self.settings = settings
+        self._services = services
+        self._stack = AsyncExitStack()
+        self._databases: dict[str, Database] = {}
+        self._consumers: dict[str, list[Consumer[Any]]] = {}
+        self._bindings: list[Binding] = []
+        self._relays: list[Relay] = []
+        self._inline: InlineDispatcher | None = None
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT; returns after the drain. Raises what a background task died of."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        async with self._stack:
+            app = await self._build()
+            server = _Server(app, self.settings)
+            gc.collect()
+            gc.freeze()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(server.serve())
+                if self._inline is not None:
+                    tasks.create_task(self._inline.loop())
+                messaging = tasks.create_task(self._messaging()) if self.settings.amqp_url else None
+                tasks.create_task(self._end(server, messaging))
+
+    async def _build(self) -> ProcessApp:
+        installed = discovery.installed()
+        inside = self._services if self.settings.queue_enabled else list(installed.values())
+        for service in inside:
+            self._databases[service.name] = Database(self._engine(service.package, SYSTEM_ROLE), service.package)
+            self._consumers[service.name] = []
+        if not self.settings.queue_enabled:
+            self._inline = InlineDispatcher(self._databases)
+        app = None
+        schemas = {name: service.package for name, service in installed.items()}
+        for service in inside:
+            settings = _own_settings(service)
+            resources = Resources(
+                settings=self.settings,
+                database=self._databases[service.name],
+                engine_as=partial(self._engine, service.package),
+                inline=self._inline,
+                schemas=schemas,
+            )
+            handlers = await self._stack.enter_async_context(service.build(settings, resources))
+            database = self._databases[service.name]
+            consumers = [Consumer(service.name, s, handlers, database) for s in service.subscriptions]
+            self._consumers[service.name] = consumers
+            if self._inline is not None:
+                self._inline.add(consumers)
+            if service.app is not None and service in self._services:
+                app = service.app(settings, resources, handlers)
+        name = self._services[0].name if len(self._services) == 1 else "llegada"
+        return ProcessApp(name, self._health, app)
+
+    def _engine(self, package: str, role: str, *, pooled: bool = True) -> AsyncEngine:
+        url = self.settings.database_url.get_secret_value()
+        made = engine(url, package, role=role, pool_size=self.settings.database_pool, pooled=pooled)
+        self._stack.push_async_callback(made.dispose)
+        return made
+
+    async def _messaging(self) -> None:
+        """Relay and consumers, as soon as the broker has what they need. Without the queue: only what is left over."""
+        assert self.settings.amqp_url is not None  # the caller has looked
+        url = self.settings.amqp_url.get_secret_value()
+        wanted = topology({service.name: service.subscriptions for service in self._services})
+        if not await self._prepared(url, wanted):
+            return
+        for service in self._services:
+            concurrency = self.settings.queue_concurrency
+            self._bindings.append(Binding(url, service.name, self._consumers[service.name], concurrency))
+            if self.settings.queue_enabled:
+                login = Database(self._engine(service.package, _LOGIN, pooled=False), service.package)
+                self._relays.append(Relay(service.name, login, Publisher(url, f"{service.name} relay")))
+        async with asyncio.TaskGroup() as tasks:
+            for relay in self._relays:
+                tasks.create_task(relay.run())
+            for binding in self._bindings:
+                tasks.create_task(binding.start())
+        log.info("messaging_ended")
+
+    async def _prepared(self, url: str, wanted: Topology) -> bool:
+        """Wait until every exchange and queue is there; False when the process stops before."""
+        while not self._stopping.is_set():
+            try:
+                async with asyncio.timeout(20), await aio_pika.connect(url, timeout=5) as connection:
+                    await check(await connection.channel(), wanted)
+            except (OSError, AMQPError, TopologyError) as error:
+                log.warning("broker_not_ready", error=str(error) or type(error).__name__)
+                await _pause(self._stopping, 1.0)
+            else:
+                return True
+        return False
+
+    async def _health(self) -> Health:
+        checks = {"database": all([await database.ping() for database in self._databases.values()])}
+        if self.settings.amqp_url is not None and self.settings.queue_enabled:
+            now = time.monotonic()
+            checks["consumers"] = bool(self._bindings) and all(b.connected for b in self._bindings)
+            checks["relay"] = bool(self._relays) and all(now - r.last_seen < _RELAY_SILENT for r in self._relays)
+        holding = any(consumer.holding for consumers in self._consumers.values() for consumer in consumers)
+        checks["not_held_up"] = not holding
+        # Requests are accepted while the broker is away: an HTTP service needs the database alone.
+        serves = any(service.app is not None for service in self._services)
+        return Health(checks["database"] if serves else all(checks.values()), checks)
+
+    async def _end(self, server: "_Server", messaging: "asyncio.Task[None] | None") -> None:
+        await self._stopping.wait()
+        log.info("drain")
+        seconds = self.settings.drain_seconds
+        server.should_exit = True
+        drains = [binding.drain(seconds) for binding in self._bindings]
+        if self._inline is not None:
+            drains.append(self._inline.drain(seconds))
+        await asyncio.gather(*drains)
+        for relay in self._relays:
+            relay.stop()
+        if messaging is not None:
+            await asyncio.wait([messaging], timeout=5)
+            messaging.cancel()
+        log.info("drained")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: signals belong to the process."""
+
+    def __init__(self, app: ProcessApp, settings: RuntimeSettings) -> None:
+        config = uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=int(settings.drain_seconds),
+            server_header=False,
+        )
+        super().__init__(config)
+
+    @contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+async def _pause(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+def _own_settings(service: Service[Any, Any]) -> Any:
+    try:
+        return service.settings()
+    except ValidationError as error:
+        prefix = getattr(service.settings, "model_config", {}).get("env_prefix", "")
+        raise explain(service.name, error, prefix) from error
+
+
+def runtime_settings(*, broker: bool = True) -> RuntimeSettings:
+    """From the environment; SettingsError names every mistake at once. `broker`: whether this command needs one."""
+    try:
+        settings = RuntimeSettings()
+    except ValidationError as error:
+        raise explain("llegada", error) from error
+    if broker and settings.queue_enabled and settings.amqp_url is None:
+        raise SettingsError(
+            "AMQP_URL is needed where QUEUE_ENABLED is true; QUEUE_ENABLED=false works without a broker"
+        )
+    return settings
+
+
+def run(names: Sequence[str], load: Callable[[str], Service[Any, Any]] = discovery.find) -> None:
+    """Run services by name in this process, until it is told to stop."""
+    services = [load(name) for name in names]
+    settings = runtime_settings()
+    configure(names[0] if len(names) == 1 else "llegada", settings.log_level)
+
+    async def main() -> None:
+        await Process(settings, services).run()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
