@@ -108,19 +108,19 @@ class Claim:
 CLAIM = """
 with seen as (
     select from inbox
-    where subscriber = $1 and message_id = $2 and (outcome in ('done', 'skipped') or pass >= $3)
+    where subscriber = $1::text and message_id = $2::uuid and (outcome in ('done', 'skipped') or pass >= $3::integer)
 ), claimed as (
     insert into effects as e (organization_id, kind, subject, intent, state, outcome, attempt, owner, lease_until,
                               reference_list)
-    select $4, $5, $6, $7, 'intended', 'asked', 1, $8, now() + $9,
-           array[replace($6, '/', '-') || '-' || $5 || '-' || $7 || '-1-' || to_hex(extract(epoch from now())::bigint)]
+    select $4, $5::text, $6::text, $7::integer, 'intended', 'asked', 1, $8::uuid, now() + $9::interval,
+           array[replace($6::text, '/', '-') || '-' || $5::text || '-' || $7::integer || '-1-' || to_hex(extract(epoch from now())::bigint)]
     where not exists (select from seen)
     on conflict (organization_id, kind, subject, intent) do update
-    set state = 'intended', outcome = 'asked', attempt = e.attempt + 1, owner = $8, lease_until = now() + $9,
+    set state = 'intended', outcome = 'asked', attempt = e.attempt + 1, owner = $8::uuid, lease_until = now() + $9::interval,
         unknown_outcomes = e.unknown_outcomes + (e.outcome <> 'undone')::int,
         doubtful = e.doubtful or e.outcome <> 'undone',
         updated_at = now(),
-        reference_list = e.reference_list || (replace($6, '/', '-') || '-' || $5 || '-' || $7 || '-' || (e.attempt + 1)
+        reference_list = e.reference_list || (replace($6::text, '/', '-') || '-' || $5::text || '-' || $7::integer || '-' || (e.attempt + 1)
                                               || '-' || to_hex(extract(epoch from e.opened_at)::bigint))
     where e.state = 'intended' and (e.lease_until is null or e.lease_until < now())
     returning attempt, opened_at, doubtful, reference_list
@@ -129,7 +129,7 @@ select exists (select from seen) as seen, c.attempt, c.opened_at, c.doubtful, c.
        greatest(e.lease_until - now(), interval '0') as held_for
 from (select) as one
 left join claimed c on true
-left join effects e on e.organization_id = $4 and e.kind = $5 and e.subject = $6 and e.intent = $7
+left join effects e on e.organization_id = $4 and e.kind = $5::text and e.subject = $6::text and e.intent = $7::integer
 """
 
 

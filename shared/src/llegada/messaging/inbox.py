@@ -25,7 +25,7 @@ _OUT = f"""
 
 _SETTLED = """
     insert into inbox as i (subscriber, message_id, pass, attempt, outcome, failure_class, reason, next_try_at)
-    select $10, $11, $12, $13, $14, $15, $16, $17
+    select $10::text, $11::uuid, $12::integer, $13::integer, $14::text, $15::text, $16::text, $17::timestamptz
     {condition}
     on conflict (subscriber, message_id) do update
     set pass = excluded.pass, attempt = excluded.attempt, outcome = excluded.outcome,
@@ -46,7 +46,7 @@ with closed as (
     update effects
     set state = $23, outcome = $24, receipt = coalesce($25::jsonb, receipt), owner = null, lease_until = null,
         updated_at = now()
-    where organization_id = $18 and kind = $19 and subject = $20 and intent = $21 and owner = $22
+    where organization_id = $18 and kind = $19 and subject = $20 and intent = $21::integer and owner = $22
     returning 1
 ), settled as ({_SETTLED.format(condition="from closed")}),
 out as ({_OUT})

@@ -6,7 +6,6 @@ chain; a crash lets the claim run out and the loop takes over. A failed attempt 
 """
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -162,7 +161,7 @@ class InlineDispatcher:
 
 
 def _row(service: str, record: asyncpg.Record) -> Row:
-    properties = json.loads(record["properties"])
+    properties = record["properties"]
     properties["headers"].setdefault("sequence", record["id"])
     envelope = read(record["message_id"], record["type"], **properties)
     return Row(service, record["id"], record["exchange"], record["routing_key"], envelope, record["body"])

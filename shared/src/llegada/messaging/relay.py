@@ -8,7 +8,6 @@ faststream-outbox was looked at first; what it lacks stands in docs/decisions/00
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Sequence
 
@@ -167,7 +166,7 @@ def _unique(rows: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
 
 
 def _outgoing(row: asyncpg.Record) -> Outgoing:
-    properties = json.loads(row["properties"])
+    properties = row["properties"]
     properties["headers"].setdefault("sequence", row["id"])
     return Outgoing(
         exchange=row["exchange"],

@@ -15,7 +15,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 Transaction: TypeAlias = asyncpg.Connection
-"""An asyncpg connection inside a transaction; parameters are `$1, $2 …`, jsonb travels as text."""
+"""An asyncpg connection inside a transaction; parameters are `$1, $2 …`; jsonb is written as text and
+read as what it holds (the codec that SQLAlchemy sets)."""
 
 
 class Database:

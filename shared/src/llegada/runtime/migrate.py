@@ -27,8 +27,8 @@ def migrate(package: str, url: str) -> None:
 
 
 def _locations(package: str) -> str:
-    own = f" {package}:migrations" if find_spec(f"{package}.migrations") is not None else ""
-    return f"llegada:messaging/migrations{own}"
+    has_own = find_spec(package) is not None and find_spec(f"{package}.migrations") is not None
+    return f"llegada:messaging/migrations {package}:migrations" if has_own else "llegada:messaging/migrations"
 
 
 def _prepare(connection: Connection, package: str) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from llegada.messaging.transaction import Database
 from llegada.runtime.database import SYSTEM_ROLE, engine
+from llegada.runtime.logging import configure
 from llegada.runtime.migrate import migrate
 
 ServiceDatabase = Callable[[str], Awaitable[Database]]
@@ -30,6 +31,12 @@ def _required(name: str) -> str:
     if not value:
         pytest.fail(f"{name} is not set: run the tests with `make test`, or `llegada-dev exec -- pytest …`")
     return value
+
+
+@pytest.fixture(autouse=True, scope="session")
+def plain_logs() -> None:
+    """Logs as in production: tracebacks without local variables, which may hold personal data."""
+    configure("tests", "WARNING")
 
 
 @pytest.fixture(scope="session")
