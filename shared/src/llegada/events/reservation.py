@@ -1,13 +1,13 @@
 """What happens to a reservation, published by reservation-api."""
 
 from datetime import date, time
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from llegada.events.event import ReservationEvent
 from llegada.events.types import Channel, Contact, Intent, Language, Money
 
-PAYMENT_LINK = "paymentLink"
-CONFIRMATION = "confirmation"
+PAYMENT_LINK: Final = "paymentLink"
+CONFIRMATION: Final = "confirmation"
 
 
 class ReservationCreated(ReservationEvent):

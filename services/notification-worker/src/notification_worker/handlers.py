@@ -1,0 +1,144 @@
+"""What the notification worker does: collects what a message needs, and sends it once it is complete.
+
+What happens after an attempt of which nobody knows what it did:
+
+| message, channel       | policy     | because                                                              |
+|------------------------|------------|----------------------------------------------------------------------|
+| confirmation, WhatsApp | may double | no idempotency key; the guest waits for link and check-in            |
+| confirmation, e-mail   | may double | nothing can be asked; the stable Message-ID lets clients fold copies |
+"""
+
+from datetime import UTC, datetime
+
+from llegada.events.notification import NotificationReady, NotificationSent
+from llegada.events.organization import OrganizationConfigured
+from llegada.events.payment import PaymentLinkCreated
+from llegada.events.reservation import ReservationCreated
+from llegada.events.types import Channel
+from llegada.messaging.effects import Attempt, Effect, EffectKey, NotWanted, SendAgain
+from llegada.messaging.failures import Permanent
+from llegada.messaging.transaction import Transaction
+from notification_worker.mail import Mail, Mailer
+from notification_worker.messages import take
+from notification_worker.store import BeforeSending, Store
+from notification_worker.texts import Texts, template_parameters, written
+from notification_worker.whatsapp import RE_ENGAGEMENT, Template, WhatsApp
+
+DEFAULT_TEMPLATE = "reservation_checkin_invitation"
+
+
+class Notifications:
+    """`sender`: the e-mail's From, `Name <address>`."""
+
+    def __init__(self, store: Store, whatsapp: WhatsApp, mailer: Mailer, sender: str) -> None:
+        self._store = store
+        self._whatsapp = whatsapp
+        self._mailer = mailer
+        self._sender = sender
+
+    async def collect(self, event: ReservationCreated | PaymentLinkCreated, tx: Transaction) -> list[NotificationReady]:
+        """Opens a message when its cause arrives, notes facts, whichever comes first."""
+        booking = await self._store.locked(tx, event.reservation_id, event.organization_id)
+        ready = take(booking, event)
+        await self._store.save(tx, event.reservation_id, booking)
+        return ready
+
+    async def remember_organization(self, event: OrganizationConfigured, tx: Transaction) -> None:
+        await self._store.configure(tx, event)
+
+    def send(self, event: NotificationReady) -> Effect[NotificationSent]:
+        if event.channel is Channel.WHATSAPP:
+            return WhatsAppMessage(event, self._store, self._whatsapp)
+        return EmailMessage(event, self._store, self._mailer, self._sender)
+
+
+class _Message:
+    """What both channels share: the key, and whether the message is still wanted."""
+
+    def __init__(self, event: NotificationReady, store: Store) -> None:
+        self._event = event
+        self._store = store
+        self._known: BeforeSending | None = None
+
+    def key(self) -> EffectKey:
+        event = self._event
+        return EffectKey(event.organization_id, f"{event.kind}-{event.channel}", event.subject, event.intent)
+
+    async def still_wanted(self) -> NotWanted | None:
+        self._known = await self._store.before_sending(self._event)
+        return NotWanted("a newer message took its place") if self._known.outdated else None
+
+    async def look_up(self, attempt: Attempt) -> SendAgain:
+        return SendAgain(f"attempt {attempt.number - 1} cannot be asked about; this message may double")
+
+    def _before(self) -> BeforeSending:
+        assert self._known is not None  # the ledger asks still_wanted first
+        return self._known
+
+    def _sent(self, texts: Texts, provider_message_id: str, template: str | None) -> NotificationSent:
+        event = self._event
+        return NotificationSent(
+            organization_id=event.organization_id,
+            reservation_id=event.reservation_id,
+            kind=event.kind,
+            intent=event.intent,
+            channel=event.channel,
+            recipient=event.recipient,
+            text=texts.plain,
+            template=template,
+            provider_message_id=provider_message_id,
+            sent_at=datetime.now(UTC),
+        )
+
+
+class WhatsAppMessage(_Message):
+    """Text inside the 24 hours after the guest wrote, an approved template outside."""
+
+    def __init__(self, event: NotificationReady, store: Store, whatsapp: WhatsApp) -> None:
+        super().__init__(event, store)
+        self._whatsapp = whatsapp
+
+    async def perform(self, attempt: Attempt) -> NotificationSent:
+        event, before = self._event, self._before()
+        texts = written(event, before.wording)
+        to, organization = event.recipient, event.organization_id
+        if before.window_open:
+            try:
+                message_id = await self._whatsapp.send_text(organization, to, texts.plain, attempt.reference)
+            except Permanent as failure:
+                if failure.code != RE_ENGAGEMENT:
+                    raise
+            else:
+                return self._sent(texts, message_id, None)
+        name = before.wording.whatsapp_template or DEFAULT_TEMPLATE
+        language = before.wording.whatsapp_language or event.language
+        template = Template(name, language, template_parameters(event))
+        message_id = await self._whatsapp.send_template(organization, to, template, attempt.reference)
+        return self._sent(texts, message_id, name)
+
+
+class EmailMessage(_Message):
+    def __init__(self, event: NotificationReady, store: Store, mailer: Mailer, sender: str) -> None:
+        super().__init__(event, store)
+        self._mailer = mailer
+        self._sender = sender
+
+    async def perform(self, attempt: Attempt) -> NotificationSent:
+        texts = written(self._event, self._before().wording)
+        mail = Mail(
+            message_id=self._message_id(attempt),
+            sender=self._sender,
+            recipient=self._event.recipient,
+            subject=texts.subject,
+            plain=texts.plain,
+            html=texts.html,
+            date=datetime.now(UTC),
+        )
+        await self._mailer.send(mail)
+        return self._sent(texts, mail.message_id, None)
+
+    def _message_id(self, attempt: Attempt) -> str:
+        key = self.key()
+        domain = self._sender.rpartition("@")[2].rstrip("> ")
+        opened = int(attempt.opened_at.timestamp())
+        return f"{key.subject.replace('/', '-')}.{key.kind}.{key.intent}.{opened}@{domain}"

@@ -1,0 +1,55 @@
+"""The notification worker's process: settings, parts, queues."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from llegada.events.reservation import CONFIRMATION
+from llegada.messaging.subscription import Subscription
+from llegada.runtime.http import ProviderClient
+from llegada.runtime.service import Resources, Service
+from notification_worker.handlers import Notifications
+from notification_worker.mail import Mailer, MailServer
+from notification_worker.store import Store
+from notification_worker.whatsapp import Account, WhatsApp
+
+
+class Settings(BaseSettings):
+    """`whatsapp_accounts`: JSON, organization id → `{"phone_number_id", "token"}`. `sender`: `Name <address>`."""
+
+    model_config = SettingsConfigDict(env_prefix="NOTIFICATION_WORKER_")
+
+    whatsapp_url: str = "https://graph.facebook.com"
+    whatsapp_version: Annotated[str, Field(pattern=r"^v[0-9]+\.0$")] = "v23.0"
+    whatsapp_accounts: dict[int, Account] = Field(default_factory=dict)
+    smtp_host: str
+    smtp_port: Annotated[int, Field(ge=1, le=65535)] = 587
+    smtp_tls: Literal["none", "starttls", "tls"] = "starttls"
+    smtp_user: str | None = None
+    smtp_password: SecretStr | None = None
+    sender: Annotated[str, Field(pattern=r"^([^<>]+ <[^@<> ]+@[^@<> ]+>|[^@<> ]+@[^@<> ]+)$")]
+
+
+@asynccontextmanager
+async def build(settings: Settings, resources: Resources) -> AsyncGenerator[Notifications]:
+    server = MailServer(
+        settings.smtp_host, settings.smtp_port, settings.smtp_tls, settings.smtp_user, settings.smtp_password
+    )
+    async with ProviderClient("whatsapp", settings.whatsapp_url) as http:
+        whatsapp = WhatsApp(http, settings.whatsapp_version, settings.whatsapp_accounts)
+        yield Notifications(Store(resources.database), whatsapp, Mailer(server), settings.sender)
+
+
+service = Service(
+    "notification-worker",
+    Settings,
+    build,
+    subscriptions=(
+        Subscription("collect", Notifications.collect, step=CONFIRMATION),
+        Subscription("remember-organization", Notifications.remember_organization),
+        Subscription("send", Notifications.send),
+    ),
+)

@@ -1,0 +1,67 @@
+"""Tables and statements of the schema notification_worker."""
+
+import json
+from dataclasses import dataclass
+
+from llegada.events.notification import NotificationReady
+from llegada.events.organization import OrganizationConfigured, Wording
+from llegada.events.types import OrganizationId, ReservationId
+from llegada.messaging.transaction import Database, Transaction
+from notification_worker.messages import Booking
+
+_LOCK = """
+insert into bookings (reservation_id, organization_id) values ($1, $2)
+on conflict (reservation_id) do update set organization_id = bookings.organization_id
+returning document
+"""
+_SAVE = "update bookings set document = $2 where reservation_id = $1"
+_CONFIGURE = """
+insert into wordings (organization_id, revision, document) values ($1, $2, $3)
+on conflict (organization_id) do update set revision = excluded.revision, document = excluded.document
+where wordings.revision < excluded.revision
+"""
+_BEFORE_SENDING = """
+select (select document from bookings where reservation_id = $1 and organization_id = $2) as booking,
+       (select document from wordings where organization_id = $2) as wordings,
+       exists (select from windows where organization_id = $2 and phone = $3
+               and last_inbound_at > now() - interval '24 hours') as window_open
+"""
+
+
+@dataclass(frozen=True)
+class BeforeSending:
+    """What `send` must know right before the call."""
+
+    outdated: bool
+    wording: Wording
+    window_open: bool
+
+
+class Store:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def locked(self, tx: Transaction, reservation_id: ReservationId, organization_id: OrganizationId) -> Booking:
+        """The reservation's document, made if it is new; its row stays locked until the transaction ends."""
+        return Booking.model_validate(await tx.fetchval(_LOCK, reservation_id, organization_id))
+
+    async def save(self, tx: Transaction, reservation_id: ReservationId, booking: Booking) -> None:
+        await tx.execute(_SAVE, reservation_id, booking.model_dump_json())
+
+    async def configure(self, tx: Transaction, event: OrganizationConfigured) -> None:
+        """The newest revision wins, whatever the order of arrival."""
+        document = event.model_dump(mode="json")["wordings"]
+        await tx.execute(_CONFIGURE, event.organization_id, event.revision, json.dumps(document))
+
+    async def before_sending(self, event: NotificationReady) -> BeforeSending:
+        row = await self._database.fetchrow(
+            _BEFORE_SENDING, event.reservation_id, event.organization_id, event.recipient
+        )
+        assert row is not None  # a row of sub-selects always exists
+        booking = Booking.model_validate(row["booking"] or {})
+        wording = (row["wordings"] or {}).get(event.kind, {}).get(event.language, {})
+        return BeforeSending(
+            outdated=booking.is_outdated(event.kind, event.intent),
+            wording=Wording.model_validate(wording),
+            window_open=row["window_open"],
+        )

@@ -1,0 +1,75 @@
+"""A message's words: the product's own templates, or the organization's, filled in."""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import SandboxedEnvironment
+
+from llegada.events.notification import NotificationReady
+from llegada.events.organization import Wording
+from llegada.events.types import Language, Money
+from llegada.messaging.failures import Permanent
+
+
+@dataclass(frozen=True)
+class Texts:
+    """`plain` for WhatsApp and the text part of an e-mail; `html` for its other part."""
+
+    subject: str
+    plain: str
+    html: str
+
+
+def written(event: NotificationReady, wording: Wording) -> Texts:
+    """Raises Permanent where the organization's own text uses a name that does not exist."""
+    values = {
+        "guestName": event.guest_name,
+        "propertyName": event.property_name,
+        "amount": shown(event.amount, event.language),
+        "checkInDate": shown_date(event.check_in_date.isoformat(), event.language),
+        "checkOutDate": shown_date(event.check_out_date.isoformat(), event.language),
+        "checkInLink": event.check_in_url,
+        "paymentLink": event.payment_url,
+    }
+    try:
+        plain = _fill(wording.text or _template(event.language, f"{event.kind}.txt"), values)
+        subject = _fill(wording.email_subject or _template(event.language, f"{event.kind}.subject.txt"), values)
+    except TemplateError as error:
+        allowed = ", ".join(values)
+        raise Permanent(
+            f"the organization's text cannot be filled in: {error}. Allowed are {allowed}",
+            code="wording",
+            advice="Correct the text in the organization's settings.",
+        ) from error
+    html = _fill(_template(".", "frame.html"), {"lines": plain.splitlines(), "language": event.language}, html=True)
+    return Texts(" ".join(subject.split()), plain.strip(), html)
+
+
+def template_parameters(event: NotificationReady) -> list[str]:
+    """Guest's name, check-in link, payment link: WhatsApp takes no line breaks, tabs or runs of blanks in them."""
+    return [" ".join(value.split()) for value in (event.guest_name, event.check_in_url, event.payment_url)]
+
+
+def shown(amount: Money, language: Language) -> str:
+    """`180.000 COP`; English groups with commas."""
+    grouped = f"{amount.amount:,}"
+    return f"{grouped if language == 'en' else grouped.replace(',', '.')} {amount.currency}"
+
+
+def shown_date(iso: str, language: Language) -> str:
+    """Day first, as guests here read it: `01/12/2026`, in German `01.12.2026`; English by ISO 8601."""
+    year, month, day = iso.split("-")
+    return {"es": f"{day}/{month}/{year}", "de": f"{day}.{month}.{year}", "en": iso}[language]
+
+
+def _fill(template: str, values: dict[str, Any], *, html: bool = False) -> str:
+    environment = SandboxedEnvironment(undefined=StrictUndefined, autoescape=html, trim_blocks=True)
+    return environment.from_string(template).render(values)
+
+
+@cache
+def _template(language: str, name: str) -> str:
+    return (files("notification_worker") / "templates" / language / name).read_text("utf-8")

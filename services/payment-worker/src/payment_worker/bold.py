@@ -1,0 +1,163 @@
+"""Bold's payment links: a client, and one table from what it answers to what happens then.
+
+Source: web.developers.bold.co/pagos-en-linea/api-link-de-pagos. The link API publishes no code table; the lines marked
+(users) were reported by several integrations. There is no look-up by reference and no idempotency key: each attempt
+has a reference of its own, and every link an expiry, so that the link of an unanswered attempt dies unseen.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from llegada.events.types import Money
+from llegada.messaging.failures import Credentials, Failure, OutcomeUnknown, Permanent, RateLimited, Transient
+from llegada.runtime.http import ProviderClient, retry_after
+
+_LINKS = "/online/link/v1"
+_LIMITS_FRESH = timedelta(minutes=10).total_seconds()
+_RATE_WAIT = timedelta(seconds=4)
+_MISLEADING_403 = (
+    "Check the identity key of this organization at Bold. Bold also answers 403 to amounts with decimals and to a "
+    "missing reference, so do not change the key before it was compared."
+)
+
+# Status → failure class and plain words. Anything else is permanent, and loud.
+_BY_STATUS: dict[int, tuple[type[Failure], str]] = {
+    400: (Permanent, "Bold refused the request"),  # errors[] envelope
+    401: (Credentials, "Bold does not know the key"),  # (users)
+    403: (Credentials, "Bold refused the key or the request"),  # gateway: {"message": "Forbidden"} (users)
+    404: (Permanent, "Bold does not know this address"),  # errors[] envelope
+    405: (Permanent, "Bold refused the request"),
+    409: (Permanent, "Bold refused the reference"),  # undocumented for a reference used twice
+    422: (Permanent, "Bold refused the request"),  # errors[] envelope
+}
+
+
+@dataclass(frozen=True)
+class Link:
+    id: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What one payment method takes, in whole pesos."""
+
+    least: int
+    most: int
+
+
+class Bold:
+    """`merchants`: organization → identity key. Limits are per merchant and change: read, and kept for ten minutes."""
+
+    def __init__(self, http: ProviderClient, merchants: Mapping[int, SecretStr]) -> None:
+        self._http = http
+        self._merchants = merchants
+        self._limits: dict[int, tuple[float, dict[str, Limit]]] = {}
+        self._reading: dict[int, asyncio.Lock] = {}
+
+    async def create_link(
+        self, organization_id: int, reference: str, amount: Money, description: str, expires_at: datetime
+    ) -> Link:
+        """Make a link with a fixed amount. Raises the failures of the table; Permanent for an amount nobody takes."""
+        methods = [name for name, limit in (await self._methods(organization_id)).items() if _takes(limit, amount)]
+        if not methods:
+            raise Permanent(
+                f"Bold takes no payment of {amount.amount} {amount.currency}: {await self._range(organization_id)}",
+                code="amount",
+                advice="Split the amount, or agree on another way to pay.",
+            )
+        body = {
+            "amount_type": "CLOSE",
+            "amount": {"currency": amount.currency, "total_amount": amount.amount, "tip_amount": 0, "taxes": []},
+            "reference": reference,
+            "description": description[:100],
+            "expiration_date": int(expires_at.timestamp() * 1_000_000_000),
+            "payment_methods": methods,
+        }
+        answer = await self._call(organization_id, "create_link", "POST", _LINKS, body)
+        payload = answer.get("payload") or answer  # both shapes are seen
+        url, link_id = payload.get("url"), payload.get("payment_link") or payload.get("id")
+        if not isinstance(url, str) or not isinstance(link_id, str):
+            raise OutcomeUnknown("Bold's answer holds no link", code="shape")
+        return Link(link_id, url)
+
+    async def _methods(self, organization_id: int) -> dict[str, Limit]:
+        async with self._reading.setdefault(organization_id, asyncio.Lock()):
+            read_at, limits = self._limits.get(organization_id, (0.0, {}))
+            if limits and time.monotonic() - read_at < _LIMITS_FRESH:
+                return limits
+            answer = await self._call(organization_id, "payment_methods", "GET", f"{_LINKS}/payment_methods", None)
+            found = (answer.get("payload") or answer).get("payment_methods")
+            if not isinstance(found, dict) or not found:
+                raise Transient("Bold named no payment methods", code="shape")
+            limits = {name: Limit(int(limit["min"]), int(limit["max"])) for name, limit in found.items()}
+            self._limits[organization_id] = time.monotonic(), limits
+            return limits
+
+    async def _range(self, organization_id: int) -> str:
+        limits = (await self._methods(organization_id)).values()
+        return f"allowed are {min(v.least for v in limits)} to {max(v.most for v in limits)}"
+
+    async def _call(self, organization_id: int, operation: str, method: str, path: str, body: Any) -> dict[str, Any]:
+        key = self._merchants.get(organization_id)
+        if key is None:
+            raise Credentials(
+                f"organization {organization_id} has no key for Bold",
+                code="no key",
+                advice="Enter the identity key of the organization's Bold account.",
+            )
+        headers = {"Authorization": f"x-api-key {key.get_secret_value()}"}
+        response = await self._http.request(operation, method, path, headers=headers, json=body)
+        if not response.is_success:
+            raise failure_of(response)
+        try:
+            answer = response.json()
+        except ValueError as error:
+            raise OutcomeUnknown("Bold's answer is not JSON", code="shape") from error
+        if not isinstance(answer, dict):
+            raise OutcomeUnknown("Bold's answer has an unknown shape", code="shape")
+        return answer
+
+
+def failure_of(response: httpx.Response) -> Failure:
+    """The failure that an answer stands for."""
+    status, errors = response.status_code, _errors(response)
+    code = errors[0][0] if errors else str(status)
+    if status == httpx.codes.TOO_MANY_REQUESTS:
+        wait = retry_after(response, _RATE_WAIT)
+        return RateLimited("Bold takes no more requests for the moment", retry_after=wait, code=code)
+    if status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        if errors:  # Bold's own body: it says itself that it did not do it
+            return Transient(f"Bold had an error: {errors[0][1]}", code=code)
+        return OutcomeUnknown(f"Bold answered {status} without saying what it did", code=code)
+    cls, words = _BY_STATUS.get(status, (Permanent, f"Bold answered {status}, which nobody expected"))
+    reason = f"{words}: {errors[0][1]}" if errors else words
+    return cls(reason, code=code, advice=_MISLEADING_403 if cls is Credentials else None)
+
+
+def _errors(response: httpx.Response) -> list[tuple[str, str]]:
+    """Code and text of Bold's `errors[]`; empty where the body is somebody else's."""
+    try:
+        errors = response.json().get("errors")
+    except (ValueError, AttributeError):
+        return []
+    if not isinstance(errors, list):
+        return []
+    known = [error for error in errors if isinstance(error, dict)]
+    return [(str(e.get("code", "?")), str(e.get("message") or e.get("description") or "no text")) for e in known]
+
+
+def _takes(limit: Limit, amount: Money) -> bool:
+    return limit.least <= amount.amount <= limit.most
+
+
+def expiry(lifetime: timedelta) -> datetime:
+    """When a link made now dies; whole seconds."""
+    return (datetime.now(UTC) + lifetime).replace(microsecond=0)
