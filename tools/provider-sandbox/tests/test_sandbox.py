@@ -13,11 +13,10 @@ import pytest
 import pytest_asyncio
 import uvicorn
 
+from llegada.testing.eventually import eventually
 from provider_sandbox import smtp
 from provider_sandbox.app import Sandbox
 from provider_sandbox.webhooks import bold_signature, whatsapp_signature
-
-from llegada.testing.eventually import eventually
 
 KEY = {"Authorization": "x-api-key merchant-1"}
 TOKEN = {"Authorization": "Bearer token"}

@@ -62,7 +62,7 @@ class Booking(BaseModel):
 
     def is_outdated(self, kind: MessageKind, intent: int) -> bool:
         """Whether somebody wanted the same message anew since."""
-        return any(m.intent > intent for m in self.messages if {m.kind} == {kind})
+        return any(m.kind == kind and m.intent > intent for m in self.messages)
 
     def _has(self, wanted: dict[str, int]) -> bool:
         return all(name in self.facts and self.facts[name].intent >= intent for name, intent in wanted.items())

@@ -1,12 +1,14 @@
 """What happens to a message for a guest, published by notification-worker."""
 
 from datetime import date, datetime
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar
+
+from pydantic import StringConstraints
 
 from llegada.events.event import ReservationEvent, StepReport, StepState
 from llegada.events.types import Channel, EmailAddress, Intent, Language, Money, PhoneNumber
 
-MessageKind = Literal["confirmation"]
+MessageKind = Annotated[str, StringConstraints(pattern=r"^[a-z_]+$")]
 """Which message it is; also the name of the step that its sending completes."""
 
 

@@ -56,7 +56,7 @@ where id = any($1::bigint[])
 """
 _RELEASE = "update outbox set held_until = null where held_until < now()"
 _LAG = """
-select (select count(*) from (select from outbox limit 100000) as some) as rows,
+select (select count(*) from (select from outbox limit 100000) as bounded) as rows,
        coalesce(extract(epoch from now() - (select created_at from outbox order by id limit 1)), 0)::float as oldest
 """
 

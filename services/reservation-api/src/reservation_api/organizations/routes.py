@@ -1,0 +1,78 @@
+"""GET and PUT of an organization's settings; a change is told to the workers as an event."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+
+from llegada.events.organization import OrganizationConfigured
+from llegada.messaging import outbox
+from llegada.messaging.envelope import Lane, first
+from reservation_api.access import Staff, needs
+from reservation_api.answers import body
+from reservation_api.edge import REQUEST_ID
+from reservation_api.organizations import store
+from reservation_api.organizations.schemas import OrganizationSettings
+from reservation_api.organizations.store import Organization
+from reservation_api.parts import Parts, parts
+from reservation_api.problems import NotFound
+from reservation_api.reservations.store import audit
+
+SERVICE = "reservation-api"
+router = APIRouter(prefix="/api/organizations", tags=["organizations"])
+Admin = Annotated[Staff, Depends(needs("admin"))]
+TheParts = Annotated[Parts, Depends(parts)]
+
+
+@router.get("/{organization_id}/settings")
+async def settings(request: Request, organization_id: int, staff: Admin, part: TheParts) -> dict[str, Any]:
+    """One's own organization's settings."""
+    _own(organization_id, staff)
+    async with part.transaction(staff.organization) as tx:
+        found = await store.one(tx, staff.organization)
+    if found is None:
+        raise NotFound(f"organization {organization_id} has no settings yet")
+    return body(request, _shown(found, found.revision), "one")
+
+
+@router.put("/{organization_id}/settings")
+async def put(
+    request: Request, organization_id: int, wanted: OrganizationSettings, staff: Admin, part: TheParts
+) -> dict[str, Any]:
+    """Store the settings whole, and tell the workers."""
+    _own(organization_id, staff)
+    wordings = wanted.model_dump(mode="json", exclude_none=True)["wordings"]
+    new = Organization(wanted.name, wanted.time_zone, wanted.language, [c.value for c in wanted.channels], wordings)
+    inline = part.resources.inline
+    async with part.transaction(staff.organization) as tx:
+        revision = await store.put(tx, staff.organization, new)
+        event = OrganizationConfigured(
+            organization_id=staff.organization,
+            revision=revision,
+            name=new.name,
+            time_zone=new.time_zone,
+            wordings=wordings,
+        )
+        correlation_id = request.scope["state"][REQUEST_ID]
+        envelope = first(event, source=SERVICE, correlation_id=correlation_id, lane=Lane.INTERACTIVE, traceparent=None)
+        held_until = None if inline is None else inline.held_until()
+        ids = await outbox.add(tx, [outbox.event_message(event, envelope)], held_until)
+        await audit(tx, staff.organization, staff.subject, "organization.configure", event.subject, correlation_id)
+    if inline is not None:
+        await inline.work(SERVICE, ids, part.resources.settings.request_budget_seconds)
+    return body(request, _shown(new, revision), "saved")
+
+
+def _own(organization_id: int, staff: Staff) -> None:
+    if organization_id != staff.organization:
+        raise NotFound(f"there is no organization {organization_id}")
+
+
+def _shown(found: Organization, revision: int) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "timeZone": found.time_zone,
+        "language": found.language,
+        "channels": found.channels,
+        "wordings": found.wordings,
+        "revision": revision,
+    }

@@ -1,0 +1,31 @@
+"""What the rooms' routes share: the app role's database, the switch, the settings."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from llegada.messaging.transaction import Database, Transaction
+from llegada.runtime.service import Resources
+
+
+@dataclass(frozen=True)
+class Parts:
+    """`database` acts as the app's role: rows of other organizations do not exist for it."""
+
+    database: Database
+    resources: Resources
+    frontend_url: str
+
+    @asynccontextmanager
+    async def transaction(self, organization_id: int) -> AsyncGenerator[Transaction]:
+        """A transaction of one organization: row-level security is set in the same round trip that begins it."""
+        async with self.database.transaction(f"set local llegada.organization = '{int(organization_id)}'") as tx:
+            yield tx
+
+
+def parts(request: Request) -> Parts:
+    """The app's parts, as a dependency."""
+    found: Parts = request.app.state.parts
+    return found

@@ -1,0 +1,167 @@
+"""POST and GET of reservations."""
+
+import hashlib
+import secrets
+from datetime import date, datetime, timedelta
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from starlette.responses import JSONResponse, Response
+
+from llegada.events.reservation import ReservationCreated
+from llegada.events.types import Channel, Contact, Money, ReservationId
+from llegada.messaging import outbox
+from llegada.messaging.envelope import Lane, first
+from llegada.messaging.transaction import Transaction
+from reservation_api.access import Staff, needs
+from reservation_api.answers import body
+from reservation_api.edge import REQUEST_ID
+from reservation_api.organizations import store as organizations
+from reservation_api.organizations.store import Organization
+from reservation_api.parts import Parts, parts
+from reservation_api.problems import Conflict, Invalid, NotFound
+from reservation_api.reservations import store
+from reservation_api.reservations.schemas import NewReservation
+
+SERVICE = "reservation-api"
+router = APIRouter(prefix="/api/reservations", tags=["reservations"])
+AnyStaff = Annotated[Staff, Depends(needs("staff", "admin"))]
+Reader = Annotated[Staff, Depends(needs("staff", "admin", "operator"))]
+TheParts = Annotated[Parts, Depends(parts)]
+
+
+@router.post("", status_code=201)
+async def create(
+    request: Request,
+    wanted: NewReservation,
+    staff: AnyStaff,
+    part: TheParts,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
+) -> Response:
+    """Store the reservation and answer; link and message are made in the background (or here, without the queue)."""
+    request_hash = hashlib.sha256(await request.body()).digest()
+    inline = part.resources.inline
+    async with part.transaction(staff.organization) as tx:
+        if idempotency_key is not None:
+            earlier = await store.claim_key(tx, staff.organization, idempotency_key, request_hash)
+            if earlier is not None:
+                return _replayed(earlier, request_hash)
+        organization = await organizations.needed(tx, staff.organization)
+        row, event = await _store(tx, wanted, staff, organization, part.frontend_url)
+        envelope = first(
+            event,
+            source=SERVICE,
+            correlation_id=request.scope["state"][REQUEST_ID],
+            lane=Lane.INTERACTIVE,
+            traceparent=request.headers.get("traceparent"),
+        )
+        held_until = None if inline is None else inline.held_until()
+        ids = await outbox.add(tx, [outbox.event_message(event, envelope)], held_until)
+        await store.audit(
+            tx, staff.organization, staff.subject, "reservation.create", event.subject, envelope.correlation_id
+        )
+        data = store.shown(row, part.frontend_url)
+        if idempotency_key is not None:
+            answer = body(request, data, "created_background")
+            await store.answered(tx, staff.organization, idempotency_key, answer)
+    if inline is not None:
+        await inline.work(SERVICE, ids, part.resources.settings.request_budget_seconds)
+        data = await _one(part, staff, data["id"])
+    finished = data["processingStatus"] == "completed"
+    return JSONResponse(body(request, data, "created" if finished else "created_background"), 201)
+
+
+@router.get("")
+async def find(
+    request: Request,
+    staff: Reader,
+    part: TheParts,
+    page: Annotated[int, Query(ge=1)] = 1,
+    page_size: Annotated[int, Query(alias="pageSize", ge=1, le=200)] = 50,
+    status: Annotated[str | None, Query(max_length=30)] = None,
+    processing_status: Annotated[
+        Literal["pending", "processing", "completed", "failed"] | None, Query(alias="processingStatus")
+    ] = None,
+    check_in_from: Annotated[date | None, Query(alias="checkInFrom")] = None,
+    check_in_until: Annotated[date | None, Query(alias="checkInUntil")] = None,
+    text: Annotated[str | None, Query(max_length=100)] = None,
+) -> dict[str, Any]:
+    """The organization's reservations, newest first."""
+    wanted = store.Filter(status, processing_status, check_in_from, check_in_until, text)
+    async with part.transaction(staff.organization) as tx:
+        rows, total = await store.page(tx, staff.organization, wanted, page, page_size)
+    data = [store.shown(row, part.frontend_url) for row in rows]
+    return body(request, data, "list", {"total": total, "page": page, "pageSize": page_size})
+
+
+@router.get("/{reservation_id}")
+async def one(request: Request, reservation_id: int, staff: Reader, part: TheParts) -> dict[str, Any]:
+    """One reservation with its steps. 404 for another organization's, as for one that does not exist."""
+    return body(request, await _one(part, staff, reservation_id), "one")
+
+
+async def _one(part: Parts, staff: Staff, reservation_id: int) -> dict[str, Any]:
+    async with part.transaction(staff.organization) as tx:
+        row = await store.one(tx, staff.organization, reservation_id)
+    if row is None:
+        raise NotFound(f"there is no reservation {reservation_id}")
+    return store.shown(row, part.frontend_url)
+
+
+def _replayed(earlier: store.Earlier, request_hash: bytes) -> Response:
+    if earlier.request_hash != request_hash:
+        raise Conflict("this Idempotency-Key was used with another body; use a new key for a new reservation")
+    return JSONResponse(earlier.answer, 201, {"Idempotency-Replayed": "true"})
+
+
+async def _store(
+    tx: Transaction, wanted: NewReservation, staff: Staff, organization: Organization, frontend_url: str
+) -> tuple[Any, ReservationCreated]:
+    check_in, check_out = _dates(wanted, organization)
+    steps = dict.fromkeys(("paymentLink", "confirmation"), 1)
+    row = await store.insert(
+        tx,
+        store.NewRow(
+            organization_id=staff.organization,
+            guest_name=wanted.guest_name,
+            guest_phone=wanted.guest_phone,
+            guest_email=wanted.guest_email,
+            amount=wanted.amount,
+            currency=wanted.currency,
+            check_in_date=check_in,
+            check_out_date=check_out,
+            arrival_time=wanted.arrival_time,
+            room_number=wanted.room_number,
+            language=wanted.language or organization.language,
+            guests=wanted.documents(),
+            steps=steps,
+            check_in_token=secrets.token_urlsafe(24),
+            created_by=staff.subject,
+        ),
+    )
+    event = ReservationCreated(
+        organization_id=staff.organization,
+        reservation_id=ReservationId(row["id"]),
+        guest_name=wanted.guest_name,
+        contact=Contact(phone=wanted.guest_phone, email=wanted.guest_email),
+        language=row["language"],
+        amount=Money(amount=wanted.amount, currency=wanted.currency),
+        check_in_date=check_in,
+        check_out_date=check_out,
+        arrival_time=wanted.arrival_time,
+        property_name=organization.name,
+        check_in_url=store.check_in_link(frontend_url, row["id"], row["check_in_token"]),
+        channels=tuple(Channel(channel) for channel in organization.channels),
+    )
+    return row, event
+
+
+def _dates(wanted: NewReservation, organization: Organization) -> tuple[date, date]:
+    """Today and tomorrow in the organization's own zone, where nothing was said."""
+    today = datetime.now(ZoneInfo(organization.time_zone)).date()
+    check_in = wanted.check_in_date or today
+    check_out = wanted.check_out_date or check_in + timedelta(days=1)
+    if check_out <= check_in:
+        raise Invalid(f"checkOutDate {check_out} must be after checkInDate {check_in}")
+    return check_in, check_out

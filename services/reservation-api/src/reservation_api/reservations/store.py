@@ -1,0 +1,170 @@
+"""Statements of the reservations; every one names its organization."""
+
+import json
+from dataclasses import dataclass
+from datetime import date, time
+from typing import Any
+
+import asyncpg
+
+from llegada.messaging.transaction import Transaction
+from reservation_api.timeline.steps import Step
+
+_COLUMNS = """
+id, guest_name, guest_phone, guest_email, amount, currency, check_in_date, check_out_date, arrival_time, room_number,
+language, status, processing_status, steps, payment_link, sent_message, sent_message_at, check_in_token, created_at,
+updated_at
+"""
+_INSERT = f"""
+insert into reservations (organization_id, guest_name, guest_phone, guest_email, amount, currency, check_in_date,
+                          check_out_date, arrival_time, room_number, language, guests, steps, check_in_token,
+                          created_by)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+returning {_COLUMNS}
+"""
+_AUDIT = "insert into audit_log (organization_id, actor, action, subject, request_id) values ($1, $2, $3, $4, $5)"
+_FILTER = """
+organization_id = $1
+and ($2::text is null or status = $2) and ($3::text is null or processing_status = $3)
+and ($4::date is null or check_in_date >= $4) and ($5::date is null or check_in_date <= $5)
+and ($6::text is null or guest_name ilike $6 or guest_phone ilike $6 or guest_email ilike $6)
+"""
+_LIST = f"select {_COLUMNS} from reservations where {_FILTER} order by id desc limit $7 offset $8"
+_COUNT = f"select count(*) from reservations where {_FILTER}"
+_ONE = f"select {_COLUMNS} from reservations where organization_id = $1 and id = $2"
+_CLAIM_KEY = """
+insert into idempotency_keys (organization_id, key, request_hash) values ($1, $2, $3)
+on conflict (organization_id, key) do nothing returning 1
+"""
+_KEY = "select request_hash, answer from idempotency_keys where organization_id = $1 and key = $2"
+_ANSWERED = "update idempotency_keys set answer = $3 where organization_id = $1 and key = $2"
+
+
+@dataclass(frozen=True)
+class NewRow:
+    """A reservation about to be stored; dates and language are filled in."""
+
+    organization_id: int
+    guest_name: str
+    guest_phone: str | None
+    guest_email: str | None
+    amount: int
+    currency: str
+    check_in_date: date
+    check_out_date: date
+    arrival_time: time | None
+    room_number: str | None
+    language: str
+    guests: list[dict[str, Any]]
+    steps: dict[str, int]
+    check_in_token: str
+    created_by: str
+
+
+@dataclass(frozen=True)
+class Filter:
+    status: str | None = None
+    processing_status: str | None = None
+    arrival_from: date | None = None
+    arrival_until: date | None = None
+    text: str | None = None
+
+    def arguments(self) -> tuple[Any, ...]:
+        escaped = None
+        if self.text is not None:
+            escaped = self.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        pattern = None if escaped is None else f"%{escaped}%"
+        return self.status, self.processing_status, self.arrival_from, self.arrival_until, pattern
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A request that came before with the same Idempotency-Key."""
+
+    request_hash: bytes
+    answer: dict[str, Any]
+
+
+async def insert(tx: Transaction, row: NewRow) -> asyncpg.Record:
+    steps = {name: Step(intent=intent).model_dump(mode="json", exclude_none=True) for name, intent in row.steps.items()}
+    stored = await tx.fetchrow(
+        _INSERT,
+        row.organization_id,
+        row.guest_name,
+        row.guest_phone,
+        row.guest_email,
+        row.amount,
+        row.currency,
+        row.check_in_date,
+        row.check_out_date,
+        row.arrival_time,
+        row.room_number,
+        row.language,
+        json.dumps(row.guests),
+        json.dumps(steps),
+        row.check_in_token,
+        row.created_by,
+    )
+    assert stored is not None  # an insert with returning
+    return stored
+
+
+async def audit(tx: Transaction, organization_id: int, actor: str, action: str, subject: str, request_id: str) -> None:
+    await tx.execute(_AUDIT, organization_id, actor, action, subject, request_id)
+
+
+async def page(
+    tx: Transaction, organization_id: int, wanted: Filter, number: int, size: int
+) -> tuple[list[asyncpg.Record], int]:
+    arguments = (organization_id, *wanted.arguments())
+    total = await tx.fetchval(_COUNT, *arguments)
+    return await tx.fetch(_LIST, *arguments, size, (number - 1) * size), total
+
+
+async def one(tx: Transaction, organization_id: int, reservation_id: int) -> asyncpg.Record | None:
+    return await tx.fetchrow(_ONE, organization_id, reservation_id)
+
+
+async def claim_key(tx: Transaction, organization_id: int, key: str, request_hash: bytes) -> Earlier | None:
+    """Take the key for this transaction; a second request waits here until the first has ended."""
+    if await tx.fetchval(_CLAIM_KEY, organization_id, key, request_hash):
+        return None
+    row = await tx.fetchrow(_KEY, organization_id, key)
+    assert row is not None  # the insert met it, and keys are not deleted
+    return Earlier(row["request_hash"], row["answer"])
+
+
+async def answered(tx: Transaction, organization_id: int, key: str, answer: dict[str, Any]) -> None:
+    await tx.execute(_ANSWERED, organization_id, key, json.dumps(answer))
+
+
+def shown(row: asyncpg.Record, frontend_url: str) -> dict[str, Any]:
+    """A reservation as the API answers it."""
+    steps = {name: Step.model_validate(step) for name, step in row["steps"].items()}
+    return {
+        "id": row["id"],
+        "guestName": row["guest_name"],
+        "guestPhone": row["guest_phone"],
+        "guestEmail": row["guest_email"],
+        "amount": row["amount"],
+        "currency": row["currency"],
+        "checkInDate": row["check_in_date"].isoformat(),
+        "checkOutDate": row["check_out_date"].isoformat(),
+        "arrivalTime": None if row["arrival_time"] is None else row["arrival_time"].isoformat("minutes"),
+        "roomNumber": row["room_number"],
+        "language": row["language"],
+        "status": row["status"],
+        "processingStatus": row["processing_status"],
+        "steps": [step.shown(name) for name, step in steps.items()],
+        "paymentLink": row["payment_link"],
+        "checkInLink": check_in_link(frontend_url, row["id"], row["check_in_token"]),
+        "sentMessage": row["sent_message"],
+        "sentMessageAt": None if row["sent_message_at"] is None else row["sent_message_at"].isoformat(),
+        "createdAt": row["created_at"].isoformat(),
+        "updatedAt": row["updated_at"].isoformat(),
+    }
+
+
+def check_in_link(frontend_url: str, reservation_id: int, token: str) -> str:
+    """The token has 192 bits: nobody can guess another guest's."""
+    return f"{frontend_url}/check-in/{reservation_id}-{token}"

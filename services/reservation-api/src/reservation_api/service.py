@@ -1,0 +1,48 @@
+"""The reservation API's process: settings, parts, the projection's queue, the HTTP app."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from pydantic import SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from llegada.messaging.subscription import Subscription
+from llegada.runtime.service import Resources, Service
+from reservation_api.app import create_app
+from reservation_api.timeline.projection import Projection
+
+_SHORTEST_SECRET = 32  # bytes: RFC 7518 §3.2 asks for a key as long as the hash
+
+
+class Settings(BaseSettings):
+    """Exactly one of `jwt_secret` (HS256, development) and `jwks_url` (RS256/ES256, production)."""
+
+    model_config = SettingsConfigDict(env_prefix="RESERVATION_API_")
+
+    jwt_secret: SecretStr | None = None
+    jwks_url: str | None = None
+    audience: str | None = None
+    issuer: str | None = None
+    frontend_url: str = "http://localhost:3000"
+
+    @model_validator(mode="after")
+    def _one_way_to_check(self) -> "Settings":
+        if (self.jwt_secret is None) == (self.jwks_url is None):
+            raise ValueError("set exactly one of RESERVATION_API_JWT_SECRET and RESERVATION_API_JWKS_URL")
+        if self.jwt_secret is not None and len(self.jwt_secret.get_secret_value()) < _SHORTEST_SECRET:
+            raise ValueError(f"RESERVATION_API_JWT_SECRET must have {_SHORTEST_SECRET} characters at least")
+        return self
+
+
+@asynccontextmanager
+async def build(_settings: Settings, _resources: Resources) -> AsyncGenerator[Projection]:
+    yield Projection()
+
+
+service = Service(
+    "reservation-api",
+    Settings,
+    build,
+    subscriptions=(Subscription("project", Projection.project),),
+    app=create_app,
+)

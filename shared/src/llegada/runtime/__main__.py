@@ -1,0 +1,5 @@
+import sys
+
+from llegada.runtime.cli import main
+
+sys.exit(main())

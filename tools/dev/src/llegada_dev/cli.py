@@ -1,0 +1,76 @@
+"""`llegada-dev run | exec | infrastructure`."""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from llegada_dev.infrastructure import infrastructure, say
+from llegada_dev.ports import DEFAULT_BASE, Ports, PortTaken, free_base
+from llegada_dev.run import run
+from llegada_dev.server import StartFailed
+
+
+def main() -> int:
+    chosen = _parser().parse_args()
+    try:
+        match chosen.command:
+            case "run":
+                return run(demo=not chosen.no_demo, embedded=chosen.embedded, latency=chosen.latency)
+            case "exec":
+                return _exec(chosen.arguments)
+            case _:
+                return _foreground()
+    except (StartFailed, PortTaken) as error:
+        say(str(error))
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("llegada-dev", description="Llegada on a developer's machine")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run_command = commands.add_parser(
+        "run",
+        help="everything, with a demo reservation",
+        description=f"Ports count from PORT_BASE ({DEFAULT_BASE}): API +0, sandbox +10, SMTP +11, workers +20 …, "
+        "PostgreSQL +32, RabbitMQ +72 (management +75).",
+    )
+    run_command.add_argument("--no-demo", action="store_true", help="without the demo reservation")
+    run_command.add_argument("--embedded", action="store_true", help="without a broker: all in the API's process")
+    run_command.add_argument("--latency", default="1-3", help="seconds that providers take (default: %(default)s)")
+    exec_command = commands.add_parser("exec", help="start broker and database, run a command, end them")
+    exec_command.add_argument("arguments", nargs=argparse.REMAINDER, metavar="-- command …")
+    commands.add_parser("infrastructure", help="broker and database in the foreground, addresses as JSON")
+    return parser
+
+
+def _exec(arguments: list[str]) -> int:
+    """The command's exit code; it reads the addresses from its environment."""
+    command = arguments[1:] if arguments[:1] == ["--"] else arguments
+    if not command:
+        raise StartFailed("exec needs a command: llegada-dev exec -- pytest")
+    with tempfile.TemporaryDirectory(prefix="llegada-") as folder:
+        # Readable for the user that PostgreSQL runs as.
+        Path(folder).chmod(0o755)
+        with infrastructure(Path(folder), Ports(free_base())) as found:
+            return subprocess.run(command, env={**os.environ, **found.environment}, check=False).returncode
+
+
+def _foreground() -> int:
+    with tempfile.TemporaryDirectory(prefix="llegada-") as folder:
+        Path(folder).chmod(0o755)
+        # Blocked before anything starts, so that a signal can only end us at `sigwait`, with everything in order.
+        ending = {signal.SIGTERM, signal.SIGINT}
+        with infrastructure(Path(folder), Ports(free_base())) as found:
+            signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+            print(json.dumps(found.environment), flush=True)
+            signal.sigwait(ending)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""The whole of Llegada for one purpose: `make run`, an end-to-end test, the crash harness, the benchmark."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from llegada_dev.cluster import API, Cluster, dev_environment, installed_services, sandbox
+from llegada_dev.infrastructure import Infrastructure, say
+from llegada_dev.ports import Ports
+from llegada_dev.server import ServerProcess, StartFailed
+from llegada_dev.tokens import ORGANIZATION, secret_of, token
+
+
+@dataclass(frozen=True)
+class System:
+    """Addresses, tokens, and the processes to stop and kill."""
+
+    api: str
+    sandbox: str
+    token: str
+    admin_token: str
+    infrastructure: Infrastructure
+    cluster: Cluster
+    sandbox_process: ServerProcess
+
+    def described(self) -> dict[str, object]:
+        """The content of run.json."""
+        found = self.infrastructure
+        pids = {**self.cluster.pids(), "provider-sandbox": self.sandbox_process.pid}
+        if found.broker is not None:
+            pids["broker"] = found.broker.pid
+        if found.database is not None:
+            pids["database"] = found.database.pid
+        return {
+            "api": self.api,
+            "gateway": None,
+            "console": found.console,
+            "sandbox": self.sandbox,
+            "amqp": found.amqp,
+            "management": found.management,
+            "database": found.database_url,
+            "token": self.token,
+            "admin_token": self.admin_token,
+            "organization": ORGANIZATION,
+            "pids": pids,
+        }
+
+
+@contextmanager
+def system(
+    infrastructure: Infrastructure,
+    folder: Path,
+    ports: Ports,
+    *,
+    latency: str = "0",
+    queue: bool = True,
+    start: bool = True,
+    more: Mapping[str, str] | None = None,
+) -> Iterator[System]:
+    """Migrated, declared, started and ready; `queue=False` runs all in the API's process. Ends what it started."""
+    found = infrastructure
+    queue = queue and found.amqp is not None
+    common = {**found.environment, "QUEUE_ENABLED": str(queue).lower(), **(more or {})}
+    if not queue and found.amqp is None:
+        common.pop("AMQP_URL", None)
+    log = folder / "log"
+    with ExitStack() as stack:
+        _prepare(common, queue=queue)
+        say("starting the provider sandbox (Bold, WhatsApp, SMTP)")
+        providers = sandbox(ports.sandbox, ports.smtp, latency, log)
+        stack.callback(providers.stop)
+        providers.start(30)
+        secret = secret_of(folder)
+        api, providers_url = f"http://127.0.0.1:{ports.api}", f"http://127.0.0.1:{ports.sandbox}"
+        values = {"SANDBOX": providers_url, "SMTP_PORT": str(ports.smtp), "API": api, "JWT_SECRET": secret}
+        cluster = Cluster(common, ports.api, ports.services, log)
+        own = {name: dev_environment(name, values) for name in installed_services()}
+        everything = {name: value for environment in own.values() for name, value in environment.items()}
+        for name in own if queue else [API]:
+            cluster.add(name, own[name] if queue else everything)
+        stack.callback(cluster.stop)
+        admin = token(secret, "admin@demo", ["staff", "admin", "operator"])
+        made = System(api, providers_url, token(secret, "staff@demo", ["staff"]), admin, found, cluster, providers)
+        if start:
+            say(f"starting {', '.join(cluster.services)}")
+            cluster.start()
+            set_up_organization(made)
+        yield made
+
+
+def set_up_organization(made: System) -> None:
+    """The demo organization's settings, by the API."""
+    answer = httpx.put(
+        f"{made.api}/api/organizations/{ORGANIZATION}/settings",
+        json={"name": "Hostal Demo", "timeZone": "America/Bogota"},
+        headers={"Authorization": f"Bearer {made.admin_token}"},
+        timeout=40,
+    )
+    if answer.status_code != httpx.codes.OK:
+        raise StartFailed(f"the demo organization could not be set up: {answer.status_code} {answer.text}")
+
+
+def _prepare(environment: Mapping[str, str], *, queue: bool) -> None:
+    say("migrating the database")
+    llegada(environment, "migrate", "--all")
+    if queue:
+        say("declaring exchanges and queues")
+        llegada(environment, "topology", "apply")
+
+
+def llegada(environment: Mapping[str, str], *arguments: str) -> None:
+    """Run the `llegada` command; StartFailed with what it said."""
+    command = [sys.executable, "-m", "llegada.runtime", *arguments]
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise StartFailed(f"llegada {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")

@@ -1,0 +1,3 @@
+from provider_sandbox.app import main
+
+main()
