@@ -126,6 +126,7 @@ class Worker:
         self.database = database
         self.probe = Probe()
         self.note, self.link = (Consumer(SERVICE, s, self.probe, database) for s in SUBSCRIPTIONS)
+        self._declared = False
         self._database_url = database_url
         self._broker_url = broker_url
         self._stack = stack
@@ -134,7 +135,12 @@ class Worker:
         connection = await aio_pika.connect(broker_url or self._broker_url)
         self._stack.push_async_callback(connection.close)
         channel = await connection.channel()
-        await declare(channel, topology({SERVICE: SUBSCRIPTIONS}))
+        wanted = topology({SERVICE: SUBSCRIPTIONS})
+        await declare(channel, wanted)
+        if not self._declared:  # what the test before left behind
+            for queue in wanted.queues:
+                await (await channel.get_queue(queue.name, ensure=False)).purge()
+        self._declared = True
         return channel
 
     def relay(self, broker_url: str | None = None) -> Relay:

@@ -40,7 +40,7 @@ class Edge:
         try:
             _check(scope["method"], headers)
             await self._app(scope, _bounded(receive), answer)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the last resort: every error is answered, and logged there
             if started:  # Starlette answers an unforeseen error itself before it lets it out (problems.py)
                 return
             await of_error(scope["path"], error)(scope, receive, answer)

@@ -113,15 +113,15 @@ with seen as (
     insert into effects as e (organization_id, kind, subject, intent, state, outcome, attempt, owner, lease_until,
                               reference_list)
     select $4, $5::text, $6::text, $7::integer, 'intended', 'asked', 1, $8::uuid, now() + $9::interval,
-           array[replace($6::text, '/', '-') || '-' || $5::text || '-' || $7::integer || '-1-' || to_hex(extract(epoch from now())::bigint)]
+           array[$10::text || '-1-' || to_hex(extract(epoch from now())::bigint)]
     where not exists (select from seen)
     on conflict (organization_id, kind, subject, intent) do update
-    set state = 'intended', outcome = 'asked', attempt = e.attempt + 1, owner = $8::uuid, lease_until = now() + $9::interval,
+    set state = 'intended', outcome = 'asked', attempt = e.attempt + 1,
+        owner = excluded.owner, lease_until = excluded.lease_until, updated_at = now(),
         unknown_outcomes = e.unknown_outcomes + (e.outcome <> 'undone')::int,
         doubtful = e.doubtful or e.outcome <> 'undone',
-        updated_at = now(),
-        reference_list = e.reference_list || (replace($6::text, '/', '-') || '-' || $5::text || '-' || $7::integer || '-' || (e.attempt + 1)
-                                              || '-' || to_hex(extract(epoch from e.opened_at)::bigint))
+        reference_list = e.reference_list || ($10::text || '-' || (e.attempt + 1) || '-'
+                                              || to_hex(extract(epoch from e.opened_at)::bigint))
     where e.state = 'intended' and (e.lease_until is null or e.lease_until < now())
     returning attempt, opened_at, doubtful, reference_list
 )
@@ -141,7 +141,8 @@ async def claim(
     The answer is one of: `seen` (this delivery was settled before), `done` (another event made the effect),
     `attempt` (go), or a live lease of somebody else that ends in `held_for`.
     """
-    row = await connection.fetchrow(CLAIM, subscriber, message_id, pass_number, *_columns(key), owner, LEASE)
+    prefix = f"{key.subject.replace('/', '-')}-{key.kind}-{key.intent}"
+    row = await connection.fetchrow(CLAIM, subscriber, message_id, pass_number, *_columns(key), owner, LEASE, prefix)
     assert row is not None  # the statement always has one row
     attempt = None
     if row["attempt"] is not None:

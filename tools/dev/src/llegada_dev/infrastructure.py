@@ -19,7 +19,7 @@ from llegada_dev.ports import Ports
 
 @dataclass(frozen=True)
 class Infrastructure:
-    """`amqp` is None where there is no broker at all; `broker` and `database` are ours to stop, where we started them."""
+    """`amqp` is None where there is no broker at all; `broker` and `database` where we did not start them."""
 
     database_url: str
     amqp: str | None

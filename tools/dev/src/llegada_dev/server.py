@@ -28,6 +28,7 @@ class ServerProcess:
         self.name = name
         self._command = list(command)
         self._environment = {**os.environ, **environment}
+        self._environment.pop("PYTHONDONTWRITEBYTECODE", None)  # every start would compile everything again
         self._log = log
         self._ready = ready
         self._user = user

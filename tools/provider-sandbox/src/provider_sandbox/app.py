@@ -103,7 +103,7 @@ class _Cutting:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # uvicorn's `send` is a bound method of the request cycle, which knows its transport.
-        scope[CUT] = lambda: cast("Any", send).__self__.transport.abort()
+        scope[CUT] = cast("Any", send).__self__.transport.abort
         await self._app(scope, receive, send)
 
 
@@ -117,9 +117,15 @@ async def run(host: str, port: int, smtp_port: int, latency: Any) -> None:
     sandbox = Sandbox(latency)
     mail = await smtp.start(sandbox.mailbox, host, smtp_port)
     config = uvicorn.Config(
-        sandbox.app, host=host, port=port, log_level="critical", access_log=False, lifespan="off", timeout_keep_alive=60,
+        sandbox.app,
+        host=host,
+        port=port,
+        log_level="critical",
+        access_log=False,
+        lifespan="off",
+        timeout_keep_alive=60,
         timeout_graceful_shutdown=1,
-    )  # fmt: skip
+    )
     with contextlib.closing(mail):
         await uvicorn.Server(config).serve()
 

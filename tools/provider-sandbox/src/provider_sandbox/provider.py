@@ -21,7 +21,7 @@ CUT = "provider_sandbox.cut"
 class ConnectionCut(Response):
     """No answer: the client sees its connection cut."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
         scope[CUT]()
 
 

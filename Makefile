@@ -1,0 +1,61 @@
+# Thin: every target says in a line what it does. `make` shows them all.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export PYTHONDONTWRITEBYTECODE =
+export UV_COMPILE_BYTECODE = 1
+export UV_LINK_MODE = copy
+PATH := $(CURDIR)/.tools/uv/bin:$(PATH)
+RUN := uv run --no-sync
+DEV := $(RUN) llegada-dev
+SOURCES := $(wildcard shared/src services/*/src tools/*/src)
+TESTS := $(wildcard shared/tests services/*/tests tools/*/tests tests benchmarks)
+PYTEST := pytest -q -n 4 --dist loadgroup
+
+.PHONY: help setup format check test unit end-to-end test-crash bench run run-embedded schemas clean
+
+help: ## Show this
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: .tools/ready ## Get uv if it is missing, and the locked environment
+
+.tools/ready: uv.lock $(wildcard pyproject.toml */pyproject.toml */*/pyproject.toml)
+	@mkdir -p .tools
+	@command -v uv >/dev/null || { echo "setup: getting uv into .tools"; python3 -m venv .tools/uv && .tools/uv/bin/pip -q install 'uv>=0.9'; }
+	@echo "setup: the locked environment (.venv)"
+	@uv sync -q --all-packages --frozen
+	@touch $@
+
+format: setup ## Format, and mend what can be mended
+	@$(RUN) ruff format . && $(RUN) ruff check --fix .
+
+check: setup ## Format, lint, types, declared dependencies
+	@echo "check: format and lint"; $(RUN) ruff format --check -q . && $(RUN) ruff check -q .
+	@echo "check: types"; $(RUN) mypy $(SOURCES)
+	@for tests in $(TESTS); do $(RUN) mypy $$tests || exit 1; done
+	@echo "check: declared dependencies"; for member in shared services/* tools/*; do (cd $$member && $(RUN) deptry src 2>&1 | grep -v '^Success\|^Scanning\|^$$' ; exit $${PIPESTATUS[0]}) || exit 1; done
+
+test: check unit end-to-end ## Everything: check, then all tests on a real broker and database
+
+unit: setup ## Architecture, unit and integration tests
+	@echo "test: architecture, unit, integration"; $(DEV) exec -- $(PYTEST) shared services tools tests --ignore tests/end_to_end $(ARGS)
+
+end-to-end: setup ## All processes, broker and database, stopped and killed
+	@echo "test: end to end"; $(RUN) pytest -q -n 2 --dist loadfile tests/end_to_end $(ARGS)
+
+test-crash: setup ## kill -9 of every service at random moments under load; prints lost, doubled, unknown
+	@$(RUN) python tests/crash/kill.py $(ARGS)
+
+bench: setup ## Answer times with and without the queue, and the chain's throughput; writes docs/benchmark.md
+	@$(RUN) python benchmarks/run.py $(ARGS)
+
+run: setup ## Everything on this machine, with a demo reservation (ARGS="--no-demo --latency 0")
+	@$(DEV) run $(ARGS)
+
+run-embedded: setup ## The same without a broker: all in the API's process
+	@$(DEV) run --embedded $(ARGS)
+
+schemas: setup ## Write the events' JSON schemas and the API's OpenAPI document
+	@$(RUN) python tests/contracts.py --write
+
+clean: ## Remove what runs and builds leave behind
+	@rm -rf .llegada .venv .tools .pytest_cache .mypy_cache .ruff_cache
