@@ -31,7 +31,7 @@ format: setup ## Format, and mend what can be mended
 check: setup ## Format, lint, types, declared dependencies
 	@echo "check: format and lint"; $(RUN) ruff format --check -q . && $(RUN) ruff check -q .
 	@echo "check: types"; $(RUN) mypy $(SOURCES)
-	@for tests in $(TESTS); do $(RUN) mypy $$tests || exit 1; done
+	@for tests in $(TESTS); do $(RUN) mypy --explicit-package-bases $$tests || exit 1; done
 	@echo "check: declared dependencies"; for member in shared services/* tools/*; do (cd $$member && $(RUN) deptry src 2>&1 | grep -v '^Success\|^Scanning\|^$$' ; exit $${PIPESTATUS[0]}) || exit 1; done
 
 test: check unit end-to-end ## Everything: check, then all tests on a real broker and database

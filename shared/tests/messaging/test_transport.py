@@ -73,7 +73,7 @@ async def test_one_subjects_events_leave_in_the_order_of_their_rows(worker: Work
     for number in range(1, 51):
         await worker.publish(created(number))
     worker.relay()
-    seen = []
+    seen: list[int] = []
     while len(seen) < 50:
         message = await eventually(lambda: take(channel, "probe-worker.note"))
         assert message is not None

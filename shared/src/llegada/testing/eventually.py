@@ -4,12 +4,16 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 
-async def eventually(check: Callable[[], T | Awaitable[T]], seconds: float = 10.0, what: str = "") -> T:
+@overload
+async def eventually(check: Callable[[], Awaitable[T]], seconds: float = 10.0, what: str = "") -> T: ...
+@overload
+async def eventually(check: Callable[[], T], seconds: float = 10.0, what: str = "") -> T: ...
+async def eventually(check: Callable[[], Any], seconds: float = 10.0, what: str = "") -> Any:
     """Call `check` until it answers something true, and return that; AssertionError after `seconds`.
 
     An AssertionError inside `check` counts as "not yet", so that `check` may simply assert.

@@ -45,6 +45,10 @@ class ServerProcess:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    def change_environment(self, changes: Mapping[str, str]) -> None:
+        """For the next start."""
+        self._environment.update(changes)
+
     def start(self, seconds: float = 60) -> None:
         """Returns when it is ready; StartFailed with its last words otherwise."""
         self.spawn()

@@ -83,7 +83,8 @@ def system(
         own = {name: dev_environment(name, values) for name in installed_services()}
         everything = {name: value for environment in own.values() for name, value in environment.items()}
         for name in own if queue else [API]:
-            cluster.add(name, own[name] if queue else everything)
+            # The API gets everybody's settings: with QUEUE_ENABLED=false it does everybody's work.
+            cluster.add(name, everything if name == API else own[name])
         stack.callback(cluster.stop)
         admin = token(secret, "admin@demo", ["staff", "admin", "operator"])
         made = System(api, providers_url, token(secret, "staff@demo", ["staff"]), admin, found, cluster, providers)

@@ -1,0 +1,199 @@
+"""Side by side in one run: answer times without and with the queue; then the chain under a steady load.
+
+    python benchmarks/run.py [--seconds 20] [--rate 100] [--write]
+
+Absolute figures of a shared machine mean little; the ratio between the two columns is what counts.
+"""
+
+import argparse
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psycopg
+
+from llegada_dev.cluster import ROOT
+from llegada_dev.infrastructure import infrastructure
+from llegada_dev.ports import Ports, free_base
+from llegada_dev.system import System, system
+
+ANSWERS = 20
+"""Requests of the side-by-side part: each takes 2–6 s without the queue."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a steady load met; seconds."""
+
+    answers: list[float]
+    late: int
+    oldest: float
+    drained: float
+
+    def quantile(self, share: float) -> float:
+        return sorted(self.answers)[min(int(len(self.answers) * share), len(self.answers) - 1)]
+
+
+async def _post(client: httpx.AsyncClient, number: int) -> float:
+    body = {"guestName": "Ana", "contact": f"+57300{number:07}", "amount": 180_000}
+    started = time.perf_counter()
+    answer = await client.post("/api/reservations", json=body)
+    answer.raise_for_status()
+    return time.perf_counter() - started
+
+
+def _client(made: System) -> httpx.AsyncClient:
+    headers = {"Authorization": f"Bearer {made.token}"}
+    limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+    return httpx.AsyncClient(base_url=made.api, headers=headers, timeout=60, trust_env=False, limits=limits)
+
+
+async def answer_times(made: System, first: int) -> list[float]:
+    """Five front desks at once, as many requests as ANSWERS."""
+    gate = asyncio.Semaphore(5)
+    async with _client(made) as client:
+
+        async def one(number: int) -> float:
+            async with gate:
+                return await _post(client, number)
+
+        return list(await asyncio.gather(*(one(first + number) for number in range(ANSWERS))))
+
+
+async def steady_load(made: System, rate: int, seconds: int) -> Load:
+    """Requests at fixed times, whatever the answers do (no coordinated omission)."""
+    answers: list[float] = []
+    async with _client(made) as client:
+        await asyncio.gather(*(_post(client, number) for number in range(50)))  # connections and caches
+        await _drained(made, 60)
+        start = time.perf_counter()
+        ages = [0.0]
+        watching = asyncio.create_task(_watch(made, ages))
+
+        async def at(number: int) -> None:
+            due = start + number / rate
+            await asyncio.sleep(max(due - time.perf_counter(), 0))
+            await _post(client, 1000 + number)
+            answers.append(time.perf_counter() - due)
+
+        await asyncio.gather(*(at(number) for number in range(rate * seconds)))
+        watching.cancel()
+        ended = time.perf_counter()
+        await _drained(made, 120)
+    return Load(answers, sum(a > 0.05 for a in answers), max(ages), time.perf_counter() - ended)
+
+
+async def _watch(made: System, ages: list[float]) -> None:
+    """The age of the oldest reservation that is not finished, once a second."""
+    while True:
+        await asyncio.sleep(1)
+        ages.append(await asyncio.to_thread(_oldest, made))
+
+
+def _oldest(made: System) -> float:
+    statement = (
+        b"select coalesce(extract(epoch from now() - min(created_at)), 0)::float"
+        b" from reservation_api.reservations where processing_status <> 'completed'"
+    )
+    with psycopg.connect(made.infrastructure.database_url) as connection:
+        row = connection.execute(statement).fetchone()
+    return float(row[0]) if row else 0.0
+
+
+async def _drained(made: System, seconds: float) -> None:
+    deadline = time.perf_counter() + seconds
+    while await asyncio.to_thread(_oldest, made) > 0:
+        if time.perf_counter() > deadline:
+            raise AssertionError("the chain did not keep up: unfinished reservations are left")
+        await asyncio.sleep(0.05)
+
+
+async def burst(made: System, count: int) -> float:
+    """Reservations a second through the whole chain: `count` at once, until the last message is out."""
+    gate = asyncio.Semaphore(20)
+    async with _client(made) as client:
+
+        async def one(number: int) -> None:
+            async with gate:
+                await _post(client, 500_000 + number)
+
+        started = time.perf_counter()
+        await asyncio.gather(*(one(number) for number in range(count)))
+        await _drained(made, 180)
+        return count / (time.perf_counter() - started)
+
+
+def _stage(stack: ExitStack, *, queue: bool, latency: str, more: dict[str, str] | None = None) -> System:
+    folder, ports = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llegada-"))), Ports(free_base())
+    folder.chmod(0o755)
+    found = stack.enter_context(infrastructure(folder, ports))
+    environment = {"LOG_LEVEL": "WARNING", **(more or {})}
+    return stack.enter_context(system(found, folder, ports, latency=latency, queue=queue, more=environment))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=int, default=20)
+    parser.add_argument("--rate", type=int, default=100)
+    parser.add_argument("--burst", type=int, default=500)
+    parser.add_argument("--write", action="store_true", help="write docs/benchmark.md")
+    chosen = parser.parse_args()
+    with ExitStack() as stack:
+        without = asyncio.run(answer_times(_stage(stack, queue=False, latency="1-3"), 0))
+    with ExitStack() as stack:
+        with_queue = asyncio.run(answer_times(_stage(stack, queue=True, latency="1-3"), 0))
+    with ExitStack() as stack:
+        made = _stage(stack, queue=True, latency="0", more={"QUEUE_CONCURRENCY": "20"})
+        load = asyncio.run(steady_load(made, chosen.rate, chosen.seconds))
+        throughput = asyncio.run(burst(made, chosen.burst))
+    table = report(without, with_queue, load, throughput, chosen.rate, chosen.seconds)
+    print(table)
+    if chosen.write:
+        (ROOT / "docs" / "benchmark.md").write_text(table)
+    return 0
+
+
+def report(without: list[float], with_queue: list[float], load: Load, burst: float, rate: int, seconds: int) -> str:
+    def row(name: str, pick: object) -> str:
+        assert callable(pick)
+        before, after = pick(without), pick(with_queue)
+        return f"| {name} | {before * 1000:.0f} ms | {after * 1000:.1f} ms | {before / after:.0f} × |"
+
+    return "\n".join(
+        [
+            "# Benchmark",
+            "",
+            "Written by `make bench ARGS=--write`; two cores shared by broker, database, sandbox, all services and the",
+            "load generator. The ratio counts, not the figures.",
+            "",
+            "## Answer to “create reservation”, providers at 1–3 s, five front desks at once",
+            "",
+            "| | `QUEUE_ENABLED=false` | `QUEUE_ENABLED=true` | ratio |",
+            "|---|---|---|---|",
+            row("median", statistics.median),
+            row("worst", max),
+            "",
+            f"## {rate} requests/s for {seconds} s, providers at zero latency, all workers running",
+            "",
+            "| | |",
+            "|---|---|",
+            f"| p50 | {load.quantile(0.5) * 1000:.1f} ms |",
+            f"| p95 | {load.quantile(0.95) * 1000:.1f} ms |",
+            f"| p99 | {load.quantile(0.99) * 1000:.1f} ms |",
+            f"| over 50 ms | {load.late} of {len(load.answers)} |",
+            f"| oldest unfinished reservation | {load.oldest:.1f} s |",
+            f"| after the last request, all finished within | {load.drained:.1f} s |",
+            f"| throughput of the whole chain (burst) | {burst:.0f} reservations/s |",
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

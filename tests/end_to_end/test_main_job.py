@@ -1,0 +1,179 @@
+"""J1 through all processes: a reservation gets its link and its message, whatever the providers do."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from .conftest import Desk, Stage, until
+
+
+@pytest.fixture(scope="module")
+def shared_desk(stage: Stage) -> Desk:
+    return stage.system()
+
+
+@pytest.fixture
+def desk(shared_desk: Desk) -> Iterator[Desk]:
+    shared_desk.clear()
+    yield shared_desk
+    shared_desk.clear()
+
+
+def test_a_reservation_gets_its_link_and_its_message(desk: Desk) -> None:
+    created = desk.create()
+    assert created["processingStatus"] == "pending"
+    data = desk.sent(created["id"])
+    assert data["processingStatus"] == "completed"
+    assert data["paymentLink"].startswith("https://checkout.bold.co/LNK_")
+    assert data["paymentLink"] in data["sentMessage"]
+    assert data["checkInLink"] in data["sentMessage"]
+    assert "Ana Gómez" in data["sentMessage"]
+    assert "Hostal Demo" in data["sentMessage"]
+    assert data["sentMessageAt"]
+    (link,) = desk.effects(provider="bold")
+    (message,) = desk.effects(provider="whatsapp")
+    assert (link["amount"], message["recipient"]) == (180_000, "573001234567")
+    assert link["expiration_date"] is not None
+    assert message["content"]["name"] == "reservation_checkin_invitation"
+
+
+def test_a_guest_without_a_phone_gets_an_email(desk: Desk) -> None:
+    created = desk.create("ana@guest.example", language="de")
+    desk.sent(created["id"])
+    (mail,) = desk.effects(provider="smtp")
+    assert mail["recipient"] == "ana@guest.example"
+    assert "Hallo Ana" in mail["content"]
+    assert desk.effects(provider="whatsapp") == []
+
+
+def test_both_channels_where_both_are_known(desk: Desk) -> None:
+    created = desk.create(guestEmail="ana@guest.example")
+    desk.sent(created["id"])
+    until(lambda: desk.effects(provider="whatsapp") and desk.effects(provider="smtp"))
+    assert len(desk.effects()) == 3
+
+
+def test_the_timeline_tells_everything_and_who_did_it(desk: Desk) -> None:
+    created = desk.create()
+    desk.sent(created["id"])
+    entries = desk.api.get(f"/api/reservations/{created['id']}/timeline").json()["data"]
+    types = [entry["type"] for entry in entries]
+    assert {"reservation.created", "payment.link_created", "notification.ready", "notification.sent"} <= set(types)
+    assert [entry["actor"] for entry in entries if entry["actor"]] == ["staff@demo"]
+    assert "+573001234567" not in json.dumps(entries)
+
+
+def test_the_third_attempt_succeeds_after_two_errors_of_the_provider(desk: Desk) -> None:
+    desk.fault(
+        provider="bold", operation="create_link", kind="provider_error", value={"status": 500, "code": "X"}, times=2
+    )
+    created = desk.create()
+    until(lambda: desk.step(created["id"], "paymentLink")["attempt"] == 1, what="the first failure shows")
+    step = desk.step(created["id"], "paymentLink")
+    assert (step["state"], step["attempts"]) == ("processing", 3)
+    assert step["nextTryAt"] is not None
+    desk.sent(created["id"])
+    assert len(desk.links_of(created["id"])) == 1
+    retries = desk.rows(
+        f"select attempt, pass from payment_worker.inbox where outcome = 'done' and pass = 2 and attempt = 2"
+        f" and {created['id']} > 0"
+    )
+    assert retries
+
+
+def test_a_provider_that_never_works_ends_in_the_dead_letters_and_in_plain_words(desk: Desk) -> None:
+    desk.fault(provider="bold", operation="create_link", kind="provider_error", value={"status": 500, "code": "X"})
+    created = desk.create()
+    until(lambda: desk.get(created["id"])["processingStatus"] == "failed", what="the step shows failed")
+    step = desk.step(created["id"], "paymentLink")
+    assert (step["state"], step["attempt"]) == ("failed", 3)
+    assert "Bold had an error" in step["reason"]
+    assert desk.step(created["id"], "confirmation")["state"] != "completed"
+    assert _dead_letters(desk, "payment-worker")
+
+
+def test_what_the_provider_refuses_is_a_dead_letter_at_once(desk: Desk) -> None:
+    desk.fault(provider="bold", operation="create_link", kind="provider_error", value={"status": 422, "code": "AP002"})
+    created = desk.create()
+    until(lambda: desk.get(created["id"])["processingStatus"] == "failed")
+    assert desk.step(created["id"], "paymentLink")["attempt"] == 1
+
+
+def test_a_lost_answer_makes_an_orphan_that_is_never_shown_and_expires(desk: Desk) -> None:
+    desk.fault(provider="bold", operation="create_link", kind="answer_lost", times=1)
+    created = desk.create()
+    data = desk.sent(created["id"])
+    orphan, shown = desk.links_of(created["id"])
+    assert data["paymentLink"] == shown["url"]
+    assert orphan["url"] not in json.dumps(data)
+    assert orphan["expiration_date"] is not None
+    (effect,) = desk.rows(
+        f"select state, unknown_outcomes from payment_worker.effects where subject = 'reservation/{created['id']}'"
+    )
+    assert effect == ("done", 1)
+
+
+def test_an_amount_that_bold_does_not_take_is_said_in_plain_words(desk: Desk) -> None:
+    created = desk.create(amount=500)
+    until(lambda: desk.get(created["id"])["processingStatus"] == "failed")
+    assert "500 COP" in desk.step(created["id"], "paymentLink")["reason"]
+
+
+def test_the_same_key_is_the_same_reservation(desk: Desk) -> None:
+    first = desk.create(key="booking-1")
+    assert desk.create(key="booking-1") == first
+    body = {"guestName": "Ana Gómez", "contact": "+573001234567", "amount": 1}
+    other = desk.api.post("/api/reservations", json=body, headers={"Idempotency-Key": "booking-1"})
+    assert (other.status_code, other.headers["content-type"]) == (409, "application/problem+json")
+    desk.sent(first["id"])
+
+
+def test_an_organizations_own_words_are_used(desk: Desk) -> None:
+    words = {"confirmation": {"es": {"text": "Hola {{guestName}}: {{paymentLink}} {{checkInLink}}"}}}
+    settings = {"name": "Hostal Demo", "timeZone": "America/Bogota", "wordings": words}
+    assert desk.admin.put("/api/organizations/1/settings", json=settings).status_code == 200
+    until(lambda: desk.rows("select 1 from notification_worker.wordings where document <> '{}'"))
+    created = desk.create()
+    assert desk.sent(created["id"])["sentMessage"].startswith("Hola Ana Gómez: https://checkout")
+    settings.pop("wordings")
+    assert desk.admin.put("/api/organizations/1/settings", json=settings).status_code == 200
+
+
+def test_queue_stats_know_every_queue(desk: Desk) -> None:
+    stats = desk.admin.get("/api/admin/queue/stats").json()["data"]
+    names = {queue["name"] for queue in stats["queues"]}
+    assert {"payment-worker.create-link", "notification-worker.send.bulk", "reservation-api.project"} <= names
+    assert stats["broker"]["reachable"] is True
+    assert all(queue["consumers"] >= 1 for queue in stats["queues"])
+    assert desk.api.get("/api/admin/queue/stats").status_code == 403
+
+
+def test_logs_hold_no_phone_number_name_or_key(desk: Desk) -> None:
+    created = desk.create("+573009998877", guestEmail="secreta@guest.example", guestName="Xiomara Quiroz")
+    desk.sent(created["id"])
+    folder = desk.system.cluster._log
+    found = subprocess.run(
+        ["grep", "-rlE", "573009998877|secreta@guest|Xiomara|demo-bold-key|demo-whatsapp-token", str(folder)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert found.stdout == ""
+
+
+def test_health_and_metrics_of_every_process(desk: Desk) -> None:
+    for name, port in desk.system.cluster.ports.items():
+        base = f"http://127.0.0.1:{port}"
+        assert httpx.get(f"{base}/health/live").json()["service"] == name
+        assert httpx.get(f"{base}/health/ready").status_code == 200
+        assert f'llegada_relay_active{{service="{name}"}} 1.0' in httpx.get(f"{base}/metrics").text
+
+
+def _dead_letters(desk: Desk, service: str) -> list[dict[str, object]]:
+    management = desk.system.infrastructure.management
+    assert management is not None
+    body = {"count": 10, "ackmode": "ack_requeue_true", "encoding": "auto"}
+    url = f"{management}/api/queues/%2F/{service}.dead-letters/get"
+    found: list[dict[str, object]] = httpx.post(url, json=body).json()
+    return found

@@ -1,0 +1,69 @@
+"""Broker and database come and go; services start in any order. Nothing that was accepted is lost."""
+
+import time
+
+import httpx
+import pytest
+
+from .conftest import Desk, Stage, until
+
+
+@pytest.fixture(scope="module")
+def desk(stage: Stage) -> Desk:
+    """The API alone, on a broker that has its queues but nobody at them."""
+    desk = stage.system(start=False)
+    desk.system.cluster.services["reservation-api"].start()
+    settings = {"name": "Hostal Demo"}
+    assert desk.admin.put("/api/organizations/1/settings", json=settings).status_code == 200
+    return desk
+
+
+def test_the_api_alone_takes_reservations_and_late_workers_work_them(desk: Desk) -> None:
+    created = [desk.create(f"+57300100{number:04}") for number in range(10)]
+    for name in ("payment-worker", "notification-worker"):
+        desk.system.cluster.services[name].start()
+    for reservation in created:
+        desk.sent(reservation["id"])
+    assert len(desk.effects(provider="whatsapp")) == 10
+
+
+def test_without_a_broker_reservations_are_accepted_fast_and_worked_later(desk: Desk) -> None:
+    desk.clear()
+    broker = desk.system.infrastructure.broker
+    if broker is None:
+        pytest.skip("the broker is not ours to stop")
+    broker.stop()
+    seconds, created = [], []
+    for number in range(50):
+        started = time.monotonic()
+        created.append(desk.create(f"+57300200{number:04}"))
+        seconds.append(time.monotonic() - started)
+    assert sorted(seconds)[46] < 0.05, f"p95 {sorted(seconds)[46]:.3f} s"
+    stats = desk.admin.get("/api/admin/queue/stats").json()["data"]
+    assert stats["broker"]["reachable"] is False
+    broker.start()
+    for reservation in created:
+        desk.sent(reservation["id"], 90)
+    assert len(desk.effects(provider="bold")) == 50
+    assert len(desk.effects(provider="whatsapp")) == 50
+
+
+def test_without_a_database_the_answer_is_a_clear_503_and_nothing_is_half_done(desk: Desk) -> None:
+    database = desk.system.infrastructure.database
+    if database is None:
+        pytest.skip("the database is not ours to stop")
+    before = desk.rows("select count(*) from reservation_api.reservations")
+    database.stop()
+    answer = desk.api.post("/api/reservations", json={"guestName": "A", "contact": "+573001234567", "amount": 1000})
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["retry-after"]
+    worker = desk.system.cluster.ports["payment-worker"]
+    until(lambda: httpx.get(f"http://127.0.0.1:{worker}/health/ready").status_code == 503)
+    database.start()
+    until(lambda: desk.api.get("/api/reservations").status_code == 200)
+    assert desk.rows("select count(*) from reservation_api.reservations") == before
+    desk.clear()
+    created = desk.create()
+    desk.sent(created["id"])
+    until(lambda: httpx.get(f"http://127.0.0.1:{worker}/health/ready").status_code == 200)
