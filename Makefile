@@ -55,7 +55,7 @@ run-embedded: setup ## The same without a broker: all in the API's process
 	@$(DEV) run --embedded $(ARGS)
 
 schemas: setup ## Write the events' JSON schemas and the API's OpenAPI document
-	@$(RUN) python tests/contracts.py --write
+	@$(DEV) schemas
 
 clean: ## Remove what runs and builds leave behind
 	@rm -rf .llegada .venv .tools .pytest_cache .mypy_cache .ruff_cache

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SERVICES = {path.parent.name for path in ROOT.glob("services/*/src/*/service.py")}
 GRAPH = grimp.build_graph("llegada", *SERVICES, include_external_packages=True, cache_dir=None)
-SOURCES = [p for p in ROOT.glob("*/src/**/*.py")] + [p for p in ROOT.glob("*/*/src/**/*.py")]
+SOURCES = [*ROOT.glob("*/src/**/*.py"), *ROOT.glob("*/*/src/**/*.py")]
 MOST_LINES, MOST_FUNCTION_LINES = 400, 60
 
 
@@ -33,7 +33,9 @@ def test_llegada_has_three_layers() -> None:
 
 def test_no_layer_imports_the_tests_plugin() -> None:
     modules = [m for m in GRAPH.modules if m.startswith("llegada.") and not m.startswith("llegada.testing")]
-    assert not [m for m in modules if any(i.startswith("llegada.testing") for i in GRAPH.find_modules_directly_imported_by(m))]
+    assert not [
+        m for m in modules if any(i.startswith("llegada.testing") for i in GRAPH.find_modules_directly_imported_by(m))
+    ]
 
 
 def test_events_know_pydantic_and_nothing_else() -> None:

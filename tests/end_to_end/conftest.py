@@ -87,6 +87,8 @@ class Desk:
             return connection.execute(statement.encode()).fetchall()
 
     def close(self) -> None:
+        for name, process in self.system.cluster.services.items():
+            print(f"== last words of {name}\n{process.last_words()}")
         for client in (self.api, self.admin, self.sandbox):
             client.close()
 

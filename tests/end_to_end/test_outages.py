@@ -7,6 +7,14 @@ import pytest
 
 from .conftest import Desk, Stage, until
 
+WORKERS = ("payment-worker", "notification-worker")
+
+
+def _start_workers(desk: Desk) -> None:
+    for name in WORKERS:
+        if not desk.system.cluster.services[name].running:
+            desk.system.cluster.services[name].start()
+
 
 @pytest.fixture(scope="module")
 def desk(stage: Stage) -> Desk:
@@ -19,9 +27,11 @@ def desk(stage: Stage) -> Desk:
 
 
 def test_the_api_alone_takes_reservations_and_late_workers_work_them(desk: Desk) -> None:
+    desk.clear()
+    for name in WORKERS:
+        desk.system.cluster.services[name].stop()
     created = [desk.create(f"+57300100{number:04}") for number in range(10)]
-    for name in ("payment-worker", "notification-worker"):
-        desk.system.cluster.services[name].start()
+    _start_workers(desk)
     for reservation in created:
         desk.sent(reservation["id"])
     assert len(desk.effects(provider="whatsapp")) == 10
@@ -29,6 +39,7 @@ def test_the_api_alone_takes_reservations_and_late_workers_work_them(desk: Desk)
 
 def test_without_a_broker_reservations_are_accepted_fast_and_worked_later(desk: Desk) -> None:
     desk.clear()
+    _start_workers(desk)
     broker = desk.system.infrastructure.broker
     if broker is None:
         pytest.skip("the broker is not ours to stop")
@@ -52,6 +63,7 @@ def test_without_a_database_the_answer_is_a_clear_503_and_nothing_is_half_done(d
     database = desk.system.infrastructure.database
     if database is None:
         pytest.skip("the database is not ours to stop")
+    _start_workers(desk)
     before = desk.rows("select count(*) from reservation_api.reservations")
     database.stop()
     answer = desk.api.post("/api/reservations", json={"guestName": "A", "contact": "+573001234567", "amount": 1000})

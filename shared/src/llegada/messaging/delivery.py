@@ -232,7 +232,7 @@ class Consumer(Generic[H]):
             except Exception as error:
                 if not database_away(error):
                     raise
-                log.warning("database_away", error=type(error).__name__, next_try_seconds=delay)
+                log.warning("database_away", error=repr(error)[:200], next_try_seconds=delay)
                 self.holding += 1
                 try:
                     await asyncio.sleep(delay)

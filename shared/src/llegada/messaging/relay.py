@@ -81,7 +81,7 @@ class Relay:
                 async with self._database.connection() as connection:
                     await self._lead(connection)
             except Exception as error:
-                if not (database_away(error) or isinstance(error, AMQPError | asyncpg.InterfaceError)):
+                if not (database_away(error) or isinstance(error, AMQPError)):
                     raise
                 log.warning("relay_interrupted", error=type(error).__name__, next_try_seconds=self._backoff)
                 await self._pause(self._backoff)

@@ -38,8 +38,12 @@ class Database:
                 connection = cast("Transaction", raw.driver_connection)
             try:
                 yield connection
+            except Exception as error:
+                if database_away(error):
+                    await pooled.invalidate()
+                raise
             finally:
-                if connection.is_closed():
+                if connection.is_closed() and not pooled.invalidated:
                     await pooled.invalidate()
 
     @asynccontextmanager
@@ -79,6 +83,7 @@ _AWAY = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
+    asyncpg.InternalClientError,  # asyncpg's own state, after a server went away in the middle of an answer
     asyncpg.ReadOnlySQLTransactionError,  # a failover in progress
     PoolTimeout,
 )
@@ -86,8 +91,9 @@ _AWAY = (
 
 def database_away(error: BaseException) -> bool:
     """Whether `error` says that the database cannot be reached (as opposed to: it refused this statement)."""
-    if isinstance(error, DBAPIError):
-        return error.connection_invalidated or database_away(error.orig) if error.orig is not None else False
+    if isinstance(error, DBAPIError) and error.orig is not None:  # SQLAlchemy wraps what asyncpg said, twice
+        cause = error.orig.__cause__ or error.__cause__
+        return error.connection_invalidated or (cause is not None and database_away(cause))
     if isinstance(error, asyncpg.InterfaceError):
         return "closed" in str(error)
     return isinstance(error, _AWAY)

@@ -53,6 +53,9 @@ def configure(service: str, level: str) -> None:
         level=max(logging.getLevelNamesMapping()[level], logging.WARNING), handlers=[handler], force=True
     )
 
+    # It says at ERROR what aio-pika says again at WARNING, every half second while the broker is away.
+    logging.getLogger("aiormq.connection").setLevel(logging.CRITICAL)
+
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """A structlog processor: masks personal data and secrets by field name and by shape."""

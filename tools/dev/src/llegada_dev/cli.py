@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from llegada_dev import contracts
 from llegada_dev.infrastructure import infrastructure, say
 from llegada_dev.ports import DEFAULT_BASE, Ports, PortTaken, free_base
 from llegada_dev.run import run
@@ -23,6 +24,9 @@ def main() -> int:
                 return run(demo=not chosen.no_demo, embedded=chosen.embedded, latency=chosen.latency)
             case "exec":
                 return _exec(chosen.arguments)
+            case "schemas":
+                contracts.write()
+                return 0
             case _:
                 return _foreground()
     except (StartFailed, PortTaken) as error:
@@ -44,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     run_command.add_argument("--latency", default="1-3", help="seconds that providers take (default: %(default)s)")
     exec_command = commands.add_parser("exec", help="start broker and database, run a command, end them")
     exec_command.add_argument("arguments", nargs=argparse.REMAINDER, metavar="-- command …")
+    commands.add_parser("schemas", help="write the events' JSON schemas and OpenAPI documents")
     commands.add_parser("infrastructure", help="broker and database in the foreground, addresses as JSON")
     return parser
 

@@ -1,20 +1,30 @@
-"""What others rely on, written down: the events' JSON schemas and the API's OpenAPI document.
+"""What others rely on, written down: the events' JSON schemas and the services' OpenAPI documents.
 
-    python tests/contracts.py --write      (make schemas)
+`make schemas` writes them; tests/test_contracts.py compares.
 """
 
+import importlib
 import json
-import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from reservation_api.app import api
-
 from llegada.events.event import Event, event_types
+from llegada.runtime.discovery import installed
+from llegada_dev.cluster import ROOT
+from llegada_dev.server import StartFailed
 
-ROOT = Path(__file__).parents[1]
 SCHEMAS = ROOT / "shared/src/llegada/events/schemas"
-OPENAPI = ROOT / "services/reservation-api/openapi.json"
+
+
+def openapi() -> dict[Path, dict[str, Any]]:
+    """The OpenAPI document of every installed service that has an `app.api()`, by the file that it belongs into."""
+    found = {}
+    for name, service in installed().items():
+        if find_spec(f"{service.package}.app") is not None:
+            api = importlib.import_module(f"{service.package}.app").api()
+            found[ROOT / "services" / name / "openapi.json"] = api.openapi()
+    return found
 
 
 def schema_name(event: type[Event]) -> str:
@@ -31,7 +41,9 @@ def written(content: Any) -> str:
 
 def incompatible(old: dict[str, Any], new: dict[str, Any], where: str = "") -> list[str]:
     """Why a consumer of `old` could not read events of `new`, or the other way round; empty where both can."""
-    problems = [f"{where}{name}: removed" for name in old.get("properties", {}) if name not in new.get("properties", {})]
+    problems = [
+        f"{where}{name}: removed" for name in old.get("properties", {}) if name not in new.get("properties", {})
+    ]
     for name, was in old.get("properties", {}).items():
         now = new.get("properties", {}).get(name)
         if now is not None and _shape(was) != _shape(now):
@@ -56,10 +68,7 @@ def write() -> None:
         path, new = SCHEMAS / schema_name(event), schema_of(event)
         problems = incompatible(json.loads(path.read_text()), new) if path.exists() else []
         if problems:
-            sys.exit(f"{path.name} would change incompatibly; make a new version of the event:\n  " + "\n  ".join(problems))
+            raise StartFailed("\n  ".join([f"{path.name} would break its readers; make a new version:", *problems]))
         path.write_text(written(new))
-    OPENAPI.write_text(written(api().openapi()))
-
-
-if __name__ == "__main__":
-    write()
+    for path, document in openapi().items():
+        path.write_text(written(document))
