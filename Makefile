@@ -11,7 +11,7 @@ SOURCES := $(wildcard shared/src services/*/src tools/*/src)
 TESTS := $(wildcard shared/tests services/*/tests tools/*/tests tests benchmarks)
 PYTEST := pytest -q -n 4 --dist loadgroup
 
-.PHONY: help setup format check test unit end-to-end test-crash bench run run-embedded schemas clean
+.PHONY: help setup format check test unit messaging end-to-end test-crash bench run run-embedded schemas clean
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,9 @@ test: check unit end-to-end ## Everything: check, then all tests on a real broke
 
 unit: setup ## Architecture, unit and integration tests
 	@echo "test: architecture, unit, integration"; $(DEV) exec -- $(PYTEST) shared services tools tests --ignore tests/end_to_end $(ARGS)
+
+messaging: setup ## The promises of messaging alone, on the broker that AMQP_URL names
+	@$(DEV) exec -- $(PYTEST) shared/tests/messaging $(ARGS)
 
 end-to-end: setup ## All processes, broker and database, stopped and killed
 	@echo "test: end to end"; $(RUN) pytest -q -n 2 --dist loadfile tests/end_to_end $(ARGS)
