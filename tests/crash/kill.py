@@ -102,15 +102,24 @@ async def finished(made: System, ids: list[int]) -> list[dict[str, Any]]:
     deadline = time.monotonic() + _PATIENCE
     async with httpx.AsyncClient(base_url=made.api, headers=headers, timeout=10, trust_env=False) as client:
         while True:
-            rows = []
-            for page in range(1, (len(ids) - 1) // 200 + 2):
-                answer = await client.get("/api/reservations", params={"page": page, "pageSize": 200})
-                rows += answer.json()["data"]
-            open_rows = [row for row in rows if row["processingStatus"] != "completed"]
-            if not open_rows or time.monotonic() > deadline:
-                return rows
+            try:
+                rows = await _all(client, len(ids))
+                open_rows = [row for row in rows if row["processingStatus"] != "completed"]
+                if not open_rows or time.monotonic() > deadline:
+                    return rows
+            except httpx.TransportError:
+                if time.monotonic() > deadline:
+                    raise
             made.cluster.restart_dead()
             await asyncio.sleep(0.5)
+
+
+async def _all(client: httpx.AsyncClient, count: int) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for page in range(1, (count - 1) // 200 + 2):
+        answer = await client.get("/api/reservations", params={"page": page, "pageSize": 200})
+        rows += answer.json()["data"]
+    return rows
 
 
 def judge(made: System, ids: list[int], rows: list[dict[str, Any]], kills: int) -> Result:

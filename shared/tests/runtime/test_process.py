@@ -1,0 +1,68 @@
+"""Settings, logs, and what a process says about its mistakes."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from llegada.runtime.logging import redact
+
+
+def llegada(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    command = [sys.executable, "-m", "llegada.runtime", *arguments]
+    return subprocess.run(command, env={**kept, **environment}, capture_output=True, text=True, check=False)
+
+
+def test_wrong_settings_stop_the_start_with_all_mistakes_at_once() -> None:
+    done = llegada("run", "payment-worker", QUEUE_CONCURRENCY="0", LOG_LEVEL="LOUD")
+    assert done.returncode == 2
+    for name in ("DATABASE_URL", "QUEUE_CONCURRENCY", "LOG_LEVEL"):
+        assert name in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_services_own_mistakes_are_named_with_its_prefix() -> None:
+    done = llegada("run", "notification-worker", DATABASE_URL="postgresql://a@127.0.0.1:1/x", AMQP_URL="amqp://a")
+    assert done.returncode == 2
+    assert "NOTIFICATION_WORKER_SMTP_HOST" in done.stderr
+
+
+def test_the_queue_needs_a_broker_and_says_the_other_way() -> None:
+    done = llegada("run", "payment-worker", DATABASE_URL="postgresql://a@127.0.0.1:1/x")
+    assert done.returncode == 2
+    assert "QUEUE_ENABLED=false" in done.stderr
+
+
+def test_an_unknown_service_is_answered_with_the_known_ones() -> None:
+    done = llegada("run", "coffee-worker")
+    assert done.returncode == 2
+    assert "payment-worker" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("guest_name", "Ana"),
+        ("phone", "+573001234567"),
+        ("token", "abc"),
+        ("passcode", "4071859"),
+        ("error", "cannot call +573001234567"),
+        ("error", "no mailbox ana@guest.example here"),
+        ("url", "amqp://user:hunter2@broker/"),
+        ("error", "amqp://user:hunter2@broker/ is gone"),
+        ("nested", {"contact": {"phone": "+573001234567"}}),
+        ("many", ["ana@guest.example"]),
+    ],
+)
+def test_personal_data_and_secrets_are_masked(field: str, value: object) -> None:
+    line = json.dumps(redact(None, "info", {field: value}))
+    for secret in ("Ana", "573001234567", "abc", "4071859", "ana@guest", "hunter2"):
+        assert secret not in line
+
+
+def test_ids_and_codes_stay_readable() -> None:
+    event = {"reservation_id": "17", "correlation_id": "c-1", "code": "131047", "subscriber": "a.b"}
+    assert redact(None, "info", dict(event)) == event
