@@ -9,6 +9,8 @@ RUN := uv run --no-sync
 DEV := $(RUN) llegada-dev
 SOURCES := $(wildcard shared/src services/*/src tools/*/src)
 TESTS := $(wildcard shared/tests services/*/tests tools/*/tests tests benchmarks)
+# Used without an import: httpcore's fast path, uvicorn's parser, a process that is started by name.
+UNIMPORTED := DEP002=sniffio|httptools|provider-sandbox
 PYTEST := pytest -q -n 4 --dist loadgroup
 
 .PHONY: help setup format check test unit messaging end-to-end test-crash bench run run-embedded schemas clean
@@ -32,7 +34,9 @@ check: setup ## Format, lint, types, declared dependencies
 	@echo "check: format and lint"; $(RUN) ruff format --check -q . && $(RUN) ruff check -q .
 	@echo "check: types"; $(RUN) mypy $(SOURCES)
 	@for tests in $(TESTS); do $(RUN) mypy --explicit-package-bases $$tests || exit 1; done
-	@echo "check: declared dependencies"; for member in shared services/* tools/*; do (cd $$member && $(RUN) deptry src 2>&1 | grep -v '^Success\|^Scanning\|^$$' ; exit $${PIPESTATUS[0]}) || exit 1; done
+	@echo "check: declared dependencies"; for member in shared services/* tools/*; do \
+		(cd $$member && $(RUN) deptry src --per-rule-ignores '$(UNIMPORTED)' >deptry.log 2>&1 || { cat deptry.log; exit 1; }; \
+		rm deptry.log) || exit 1; done
 
 test: check unit end-to-end ## Everything: check, then all tests on a real broker and database
 

@@ -1,11 +1,11 @@
 """A message's words: the product's own templates, or the organization's, filled in."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from llegada.events.notification import NotificationReady
@@ -66,8 +66,13 @@ def shown_date(iso: str, language: Language) -> str:
 
 
 def _fill(template: str, values: dict[str, Any], *, html: bool = False) -> str:
+    return _compiled(template, html).render(values)
+
+
+@lru_cache(maxsize=256)  # compiling costs a hundred times what filling in does
+def _compiled(template: str, html: bool) -> Template:  # noqa: FBT001 - a key of the cache
     environment = SandboxedEnvironment(undefined=StrictUndefined, autoescape=html, trim_blocks=True)
-    return environment.from_string(template).render(values)
+    return environment.from_string(template)
 
 
 @cache

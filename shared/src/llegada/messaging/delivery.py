@@ -55,6 +55,7 @@ class Consumer(Generic[H]):
         self.subscription = subscription
         self.name = f"{service}.{subscription.action}"
         self.holding = 0
+        self._has_effect = subscription.has_effect
         self._outcomes = Outcomes(service, subscription.action, subscription.retry, subscription.step)
         self._handlers = handlers
         self._database = database
@@ -85,7 +86,7 @@ class Consumer(Generic[H]):
         event: Event | None = None
         try:
             event = self._decode(envelope, body)
-            if self.subscription.has_effect:
+            if self._has_effect:
                 handler = cast("Callable[[H, Event], Effect[Any]]", self.subscription.handler)
                 effect = handler(self._handlers, event)
                 return await self._make_effect(effect, event, envelope, body, held_until)

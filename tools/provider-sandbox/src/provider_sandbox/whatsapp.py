@@ -1,137 +1,228 @@
-"""WhatsApp Business Cloud API (developers.facebook.com/documentation/business-messaging/whatsapp), as met."""
+"""WhatsApp Business Cloud API (developers.facebook.com/documentation/business-messaging/whatsapp), as clients meet it.
 
-import itertools
-import re
+200 means accepted, not delivered: what becomes of a message is told by status webhooks, which the sandbox sends by
+itself where `webhook` is set, and on order otherwise.
+"""
+
+import json
 import secrets
 import time
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from provider_sandbox.accounts import Accounts
 from provider_sandbox.effects import Effects
+from provider_sandbox.exchange import Exchanges
 from provider_sandbox.faults import Faults
-from provider_sandbox.provider import serve
+from provider_sandbox.webhooks import NothingToTellError, Order, Sender
+from provider_sandbox.whatsapp_errors import error, ordered
+from provider_sandbox.whatsapp_limits import Limits
+from provider_sandbox.whatsapp_rules import (
+    Template,
+    Templates,
+    body_parameters,
+    digits,
+    envelope_refusal,
+    template_refusal,
+    text_refusal,
+    wa_id,
+)
+from provider_sandbox.whatsapp_webhooks import (
+    OUTSIDE_WINDOW,
+    Inbound,
+    Message,
+    MessageStatus,
+    StatusUpdate,
+    inbound_webhook,
+    status_webhook,
+)
 
 WINDOW_SECONDS = 24 * 3600
-TEMPLATES: dict[tuple[str, str], int] = {
-    ("reservation_checkin_invitation", "es"): 3,
-    ("reservation_checkin_invitation", "en"): 3,
-    ("reservation_checkin_invitation", "de"): 3,
-    ("reservation_checkin_invitation_", "en"): 3,
-}
-"""Name and language → number of body parameters."""
-STATUS: dict[int, int] = {
-    0: 401, 190: 401, 3: 500, 10: 403, 368: 403, 130497: 403, 4: 429, 80007: 429, 130429: 429, 131056: 429,
-    132001: 404, 131000: 500, 131016: 503, 2: 503, 1: 500,
-}  # fmt: skip
-"""HTTP status of a code; 400 for all others. Meta says not to rely on it."""
+
+_TEMPLATES = [
+    *(Template(name="reservation_checkin_invitation", language=code, parameters=3) for code in ("es", "en", "de")),
+    # The owner's account holds the English one under a name with a trailing underscore.
+    Template(name="reservation_checkin_invitation_", language="en", parameters=3),
+    *(Template(name="reservation_checkin_confirmation", language=code, parameters=5) for code in ("es", "en", "de")),
+]
+
+
+class Hook(BaseModel):
+    """Where status webhooks go by themselves, and which."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: Annotated[str, Field(pattern=r"^https?://")]
+    secret: str
+    statuses: list[Literal["sent", "delivered", "read"]] = ["sent", "delivered"]
+
+
+class WhatsAppSettings(BaseModel):
+    """What differs between accounts, or can be switched."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    phone_number_ids: frozenset[str] = frozenset()
+    """Known senders; empty: every one in digits."""
+    templates: list[Template] = _TEMPLATES
+    window_refusal: Literal["sync", "webhook"] = "sync"
+    """Free text outside the 24 hours: 131047 in the answer, or accepted and then a `failed` status webhook."""
+    refused_recipients: dict[str, int] = {}
+    """wa_id → code, for instance 131026 for a number without WhatsApp."""
+    rate_limits: bool = False
+    messages_per_second: Annotated[int, Field(ge=1)] = 80
+    webhook: Hook | None = None
+
+    @model_validator(mode="after")
+    def _hook_for_refusals(self) -> Self:
+        if self.window_refusal == "webhook" and self.webhook is None:
+            raise ValueError("window_refusal webhook needs webhook {url, secret}: the refusal would be lost")
+        return self
 
 
 class WhatsApp:
-    """`numbers`: known phone_number_ids, any if empty; `refused`: tokens that get 190."""
+    """The phone_number_id in the path is the account; the bearer token is checked by `accounts`."""
 
-    def __init__(self, effects: Effects, faults: Faults) -> None:
+    def __init__(self, effects: Effects, faults: Faults, sender: Sender) -> None:
         self._effects = effects
-        self._faults = faults
-        self._ids = itertools.count(1)
-        self.numbers: set[str] = set()
-        self.refused: set[str] = set()
-        self.templates = dict(TEMPLATES)
-        self._windows: dict[tuple[str, str], float] = {}
+        self._sender = sender
+        self.exchanges = Exchanges("whatsapp", faults, ordered)
+        self.accounts = Accounts()
+        self._messages: dict[str, Message] = {}
+        self._by_reference: dict[str, Message] = {}
+        self._windows: dict[tuple[str | None, str], float] = {}
+        self.settings = WhatsAppSettings()
+
+    @property
+    def settings(self) -> WhatsAppSettings:
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: WhatsAppSettings) -> None:
+        self._settings = settings
+        self._templates: Templates = {(known.name, known.language): known for known in settings.templates}
+        self._limits = Limits()
 
     def routes(self) -> list[Route]:
-        return [Route("/v{version}/{number}/messages", self.send, methods=["POST"])]
+        return [
+            Route("/v{version:int}.0/{number}/messages", self.send, methods=["POST"]),
+            Route("/{rest:path}", self.unknown_path, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+        ]
 
-    def open_window(self, number: str, wa_id: str) -> None:
-        """As if the guest had just written to this number."""
-        self._windows[number, wa_id] = time.time()
+    def configure(self, changes: dict[str, Any]) -> None:
+        """Change some settings; raises pydantic's ValidationError."""
+        self.settings = WhatsAppSettings.model_validate({**self.settings.model_dump(), **changes})
+
+    def reset(self) -> None:
+        """Settings, accounts and windows as at the start."""
+        self.settings, self.accounts = WhatsAppSettings(), Accounts()
+        self._windows.clear()
+
+    def open_window(self, number: str | None, guest: str, age_seconds: float) -> None:
+        """As if the guest had written so long ago, to this number or (None) to all."""
+        self._windows[number, wa_id(guest)] = time.time() - age_seconds
 
     async def send(self, request: Request) -> Response:
         number = request.path_params["number"]
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme != "Bearer" or not token or token in self.refused:
-            return error(190, "Invalid OAuth access token")
-        if self.numbers and number not in self.numbers:
-            return error(100, f"Unsupported post request. Object with ID '{number}' does not exist")
 
-        async def answer() -> Response:
+        def answer(content: bytes) -> Response:
+            if scheme != "Bearer" or not self.accounts.allow(token):
+                return error(190, "Cannot parse access token, or it has expired")
+            known = self.settings.phone_number_ids
+            if not number.isdigit() or (known and number not in known):
+                return error(100, f"Unsupported post request. Object with ID '{number}' does not exist", subcode=33)
             try:
-                body = await request.json()
+                body = json.loads(content)
             except ValueError:
                 return error(100, "the body is not JSON")
             refused = self._refusal(number, body)
-            return refused if refused is not None else self._accepted(number, body)
+            return error(*refused) if refused is not None else self._accepted(number, body)
 
-        return await serve(self._faults, request, "whatsapp", "send", number, answer, _ordered_error)
+        return await self.exchanges.run(request, "send", number, answer)
 
-    def _refusal(self, number: str, body: Any) -> Response | None:
-        if not isinstance(body, dict) or body.get("messaging_product") != "whatsapp":
-            return error(100, "The parameter messaging_product is required.")
-        to = str(body.get("to", "")).removeprefix("+")
-        if not re.fullmatch(r"[1-9][0-9]{6,14}", to):
-            return error(131009, "Parameter value is not valid: to")
-        if len(str(body.get("biz_opaque_callback_data", ""))) > 512:  # noqa: PLR2004 - Meta's limit
-            return error(100, "biz_opaque_callback_data is longer than 512 characters")
-        match body.get("type"):
-            case "text":
-                return self._text_refusal(number, to, body)
-            case "template":
-                return self._template_refusal(body.get("template"))
-            case other:
-                return error(131051, f"Unsupported message type: {other}")
+    async def unknown_path(self, request: Request) -> Response:
+        return error(2500, f"Unknown path components: /{request.path_params['rest']}")  # code from memory
 
-    def _text_refusal(self, number: str, to: str, body: dict[str, Any]) -> Response | None:
-        if not (body.get("text") or {}).get("body"):
-            return error(131008, "Required parameter is missing: text.body")
-        if time.time() - self._windows.get((number, to), 0) > WINDOW_SECONDS:
-            return error(131047, "Re-engagement message", "more than 24 hours have passed since the last message")
-        return None
+    def webhook(self, event: dict[str, Any]) -> dict[str, Any]:
+        """The webhook of an event; an inbound message opens its window. Raises NothingToTellError."""
+        if "from" in event:
+            inbound = Inbound.model_validate(event)
+            self.open_window(inbound.phone_number_id, inbound.guest, 0)
+            return inbound_webhook(inbound)
+        update = StatusUpdate.model_validate(event)
+        found = self._messages.get(update.message_id or "") or self._by_reference.get(update.reference or "")
+        if found is None:
+            raise NothingToTellError(f"no message {update.message_id or update.reference}")
+        return status_webhook(found, update.status, update.code)
 
-    def _template_refusal(self, template: Any) -> Response | None:
-        name = str((template or {}).get("name"))
-        language = str(((template or {}).get("language") or {}).get("code"))
-        wanted = self.templates.get((name, language))
-        if wanted is None:
-            return error(132001, f"Template name ({name}) does not exist in the translation ({language})")
-        bodies = [c for c in template.get("components", []) if c.get("type") == "body"]
-        given = [str(p.get("text", "")) for c in bodies for p in c.get("parameters", [])]
-        if len(given) != wanted:
-            return error(132000, f"number of parameters ({len(given)}) does not match the expected number ({wanted})")
-        if any(re.search(r"[\n\t]| {5,}", text) for text in given):
-            return error(132012, "parameter format does not match: no new lines, tabs or more than 4 spaces")
-        return None
+    def _refusal(self, number: str, body: Any) -> tuple[int, str | None] | None:
+        refused = envelope_refusal(body)
+        if refused is not None:
+            return refused
+        guest = wa_id(digits(body["to"]) or "")
+        if body.get("type") == "template":
+            refused = template_refusal(body.get("template"), self._templates)
+        else:
+            refused = text_refusal(body.get("text"))
+            if refused is None and self.settings.window_refusal == "sync" and not self._is_open(number, guest):
+                return 131047, OUTSIDE_WINDOW
+        if refused is not None:
+            return refused
+        if guest in self.settings.refused_recipients:
+            return self.settings.refused_recipients[guest], None
+        if not self.settings.rate_limits:
+            return None
+        code = self._limits.refusal(number, guest, self.settings.messages_per_second, time.monotonic())
+        return None if code is None else (code, None)
+
+    def _is_open(self, number: str, guest: str) -> bool:
+        opened = max(self._windows.get((number, guest), 0.0), self._windows.get((None, guest), 0.0))
+        return time.time() - opened <= WINDOW_SECONDS
 
     def _accepted(self, number: str, body: dict[str, Any]) -> Response:
-        to = str(body["to"]).removeprefix("+")
-        message_id = f"wamid.SANDBOX{next(self._ids):08d}{secrets.token_hex(4).upper()}"
-        content = body.get("text") or body.get("template")
-        reference = body.get("biz_opaque_callback_data")
-        self._effects.made(
-            "whatsapp", "send", number, to, reference=reference, id=message_id, type=body["type"], content=content
-        )
+        to = digits(body["to"]) or ""
+        guest, kind, reference = wa_id(to), body.get("type", "text"), body.get("biz_opaque_callback_data")
+        message = Message(f"wamid.HBgM{secrets.token_hex(16).upper()}", number, guest, reference)
+        self._messages[message.id] = message
+        if reference is not None:
+            self._by_reference[reference] = message
+        failed = kind == "text" and not self._is_open(number, guest)
+        if not failed:
+            self._effects.made(
+                "whatsapp", "send", number, recipient=to, reference=reference, id=message.id, wa_id=guest, type=kind,
+                **_shown_content(kind, body),
+            )  # fmt: skip
+        self._tell(message, failed=failed)
         return JSONResponse(
             {
                 "messaging_product": "whatsapp",
-                "contacts": [{"input": body["to"], "wa_id": to}],
-                "messages": [{"id": message_id, "message_status": "accepted"}],
+                "contacts": [{"input": body["to"], "wa_id": guest}],
+                "messages": [{"id": message.id, "message_status": "accepted"}],
             }
         )
 
+    def _tell(self, message: Message, *, failed: bool) -> None:
+        hook = self.settings.webhook
+        if hook is None:
+            return
+        statuses: list[MessageStatus] = ["failed"] if failed else [*hook.statuses]
+        payloads = [status_webhook(message, status, 131047) for status in statuses]
+        if payloads:
+            order = Order(provider="whatsapp", url=hook.url, secret=hook.secret, events=payloads)
+            self._sender.send_later(order, payloads)
 
-def error(code: int, message: str, details: str | None = None, status: int | None = None) -> Response:
-    """Meta's error body; `status` only where a fault asks for another one."""
-    body = {
-        "message": f"(#{code}) {message}",
-        "type": "OAuthException",
-        "code": code,
-        "error_data": {"messaging_product": "whatsapp", "details": details or message},
-        "fbtrace_id": f"A{secrets.token_hex(8)}",
+
+def _shown_content(kind: str, body: dict[str, Any]) -> dict[str, Any]:
+    """What the guest gets: `content` as it was sent, and what a judge looks for in it."""
+    template = body["template"] if kind == "template" else None
+    return {
+        "template": template["name"] if template else None,
+        "language": template["language"]["code"] if template else None,
+        "parameters": body_parameters(template) if template else None,
+        "content": template or body["text"],
     }
-    return JSONResponse({"error": body}, status_code=status or STATUS.get(code, 400))
-
-
-def _ordered_error(value: Any) -> Response:
-    known = value if isinstance(value, dict) else {"code": value}
-    return error(int(known["code"]), "ordered by the sandbox", status=known.get("status"))
