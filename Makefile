@@ -47,7 +47,7 @@ messaging: setup ## The promises of messaging alone, on the broker that AMQP_URL
 	@$(DEV) exec -- $(PYTEST) shared/tests/messaging $(ARGS)
 
 end-to-end: setup ## All processes, broker and database, stopped and killed
-	@echo "test: end to end"; $(RUN) pytest -q -n 2 --dist loadfile tests/end_to_end $(ARGS)
+	@echo "test: end to end"; $(RUN) pytest -q tests/end_to_end $(ARGS)
 
 test-crash: setup ## kill -9 of every service at random moments under load; prints lost, doubled, unknown
 	@$(RUN) python tests/crash/kill.py $(ARGS)
