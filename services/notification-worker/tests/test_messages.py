@@ -1,7 +1,6 @@
 """Joins by facts: whichever comes first, however often, at the same instant."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -19,7 +18,6 @@ from notification_worker.messages import Booking, take
 from notification_worker.store import Store
 from notification_worker.texts import shown, written
 
-Ready = Callable[..., NotificationReady]
 ORGANIZATION, RESERVATION = OrganizationId(1), ReservationId(17)
 
 
@@ -128,8 +126,14 @@ async def test_a_newer_message_makes_the_older_one_unwanted(service_database: Se
     assert not (await store.before_sending(first.model_copy(update={"intent": 2}))).outdated
 
 
+def ready(**changes: Any) -> NotificationReady:
+    booking = Booking()
+    take(booking, linked())
+    return take(booking, created(**changes))[0]
+
+
 @pytest.mark.parametrize(("language", "words"), [("es", "Te esperamos"), ("en", "See you soon"), ("de", "freuen uns")])
-def test_the_confirmation_says_what_the_guest_needs(ready: Ready, language: str, words: str) -> None:
+def test_the_confirmation_says_what_the_guest_needs(language: str, words: str) -> None:
     texts = written(ready(language=language), Wording())
     for part in (words, "Hostal", "https://checkout.test/1", "https://desk.test/check-in/17-x"):
         assert part in texts.plain
@@ -139,13 +143,13 @@ def test_the_confirmation_says_what_the_guest_needs(ready: Ready, language: str,
     assert "Hostal" in texts.subject
 
 
-def test_a_wording_with_an_unknown_name_is_refused_with_the_allowed_ones(ready: Ready) -> None:
+def test_a_wording_with_an_unknown_name_is_refused_with_the_allowed_ones() -> None:
     with pytest.raises(Permanent, match="guestName") as refused:
         written(ready(), Wording(text="Hola {{nombre}}"))
     assert refused.value.advice
 
 
-def test_a_wording_cannot_reach_into_the_process(ready: Ready) -> None:
+def test_a_wording_cannot_reach_into_the_process() -> None:
     with pytest.raises(Permanent):
         written(ready(), Wording(text="{{ ''.__class__.__mro__ }}"))
 

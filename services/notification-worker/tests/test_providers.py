@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable
-from datetime import UTC, datetime
+from collections.abc import AsyncGenerator
+from datetime import UTC, date, datetime
 from typing import Any
 
 import httpx
@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from llegada.events.notification import NotificationReady
 from llegada.events.organization import Wording
+from llegada.events.types import Channel, Money, OrganizationId, ReservationId
 from llegada.messaging.effects import Attempt
 from llegada.messaging.failures import (
     Credentials,
@@ -30,7 +31,21 @@ from notification_worker.mail import Mail, Mailer, MailServer, failure_of
 from notification_worker.store import BeforeSending
 from notification_worker.whatsapp import Account, Template, WhatsApp
 
-Ready = Callable[..., NotificationReady]
+READY = NotificationReady(
+    organization_id=OrganizationId(1),
+    reservation_id=ReservationId(17),
+    kind="confirmation",
+    channel=Channel.WHATSAPP,
+    recipient="+573001234567",
+    language="es",
+    guest_name="Ana",
+    property_name="Hostal",
+    amount=Money(amount=180_000),
+    check_in_date=date(2026, 12, 1),
+    check_out_date=date(2026, 12, 3),
+    check_in_url="https://desk.test/check-in/17-x",
+    payment_url="https://checkout.test/1",
+)
 
 OK = {"messages": [{"id": "wamid.1", "message_status": "accepted"}]}
 
@@ -110,26 +125,26 @@ async def test_an_organization_without_an_account_is_told_so() -> None:
         await client(Wire()).send_text(2, "+573001234567", "Hola", "k")
 
 
-async def perform(ready: Ready, wire: Wire, *, window_open: bool) -> Any:
-    message = WhatsAppMessage(ready(), None, client(wire))  # type: ignore[arg-type] # the store was asked before
+async def perform(wire: Wire, *, window_open: bool) -> Any:
+    message = WhatsAppMessage(READY, None, client(wire))  # type: ignore[arg-type] # the store was asked before
     message._known = BeforeSending(outdated=False, wording=Wording(), window_open=window_open)
     return await message.perform(Attempt(1, "own-key", datetime.now(UTC)))
 
 
-async def test_text_inside_the_window_and_a_template_outside(ready: Ready) -> None:
+async def test_text_inside_the_window_and_a_template_outside() -> None:
     inside, outside = Wire(), Wire()
-    assert (await perform(ready, inside, window_open=True)).template is None
-    assert (await perform(ready, outside, window_open=False)).template == "reservation_checkin_invitation"
+    assert (await perform(inside, window_open=True)).template is None
+    assert (await perform(outside, window_open=False)).template == "reservation_checkin_invitation"
     assert (inside.bodies[0]["type"], outside.bodies[0]["type"]) == ("text", "template")
 
 
-async def test_only_131047_turns_text_into_a_template(ready: Ready) -> None:
+async def test_only_131047_turns_text_into_a_template() -> None:
     wire = Wire(meta(131047))
-    await perform(ready, wire, window_open=True)
+    await perform(wire, window_open=True)
     assert [body["type"] for body in wire.bodies] == ["text", "template"]
     other = Wire(meta(131026))
     with pytest.raises(Permanent):
-        await perform(ready, other, window_open=True)
+        await perform(other, window_open=True)
     assert len(other.bodies) == 1
 
 

@@ -82,8 +82,6 @@ class InlineDispatcher:
         task = asyncio.create_task(self._chain([(service, list(ids))], datetime.now(UTC), budget_seconds))
         self._keep(task)
         await asyncio.wait([task], timeout=budget_seconds)
-        if task.done():
-            task.result()
 
     async def loop(self) -> None:
         """Work rows that are due: planned retries, what waited for the broker, what a crash left behind."""
@@ -157,7 +155,14 @@ class InlineDispatcher:
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """What was claimed and not worked is taken up by the loop when the claim runs out."""
+        self._running.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("chain_interrupted", exc_info=error)
 
 
 def _row(service: str, record: asyncpg.Record) -> Row:

@@ -1,5 +1,6 @@
 """What stands in the queues: the broker says what waits and is worked, each service's inbox what became of it."""
 
+import time
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -62,7 +63,8 @@ async def _broker(resources: Resources) -> tuple[dict[str, Any], dict[str, dict[
 
 
 def _queue(name: str, live: dict[str, Any] | None, settled: dict[str, int]) -> dict[str, Any]:
-    """`oldestAge` is the broker's, in seconds, where it knows it (not for quorum queues of every version)."""
+    """`oldestAgeSeconds` is the broker's, where it knows it: RabbitMQ does not for quorum queues of every version."""
+    head = None if live is None else live.get("head_message_timestamp")
     return {
         "name": name,
         "waiting": None if live is None else live.get("messages_ready", 0),
@@ -71,4 +73,5 @@ def _queue(name: str, live: dict[str, Any] | None, settled: dict[str, int]) -> d
         "delayed": settled.get("delayed", 0),
         "completed": settled.get("completed", 0),
         "failed": settled.get("failed", 0),
+        "oldestAgeSeconds": round(time.time() - head) if isinstance(head, int) else None,
     }
