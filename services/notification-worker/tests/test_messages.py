@@ -11,7 +11,9 @@ from llegada.events.organization import Wording
 from llegada.events.payment import PaymentLinkCreated
 from llegada.events.reservation import ReservationCreated
 from llegada.events.types import Contact, Money, OrganizationId, ReservationId
+from llegada.messaging.envelope import Lane, first
 from llegada.messaging.failures import Permanent
+from llegada.messaging.subscription import Delivered
 from llegada.testing.plugin import ServiceDatabase
 from notification_worker.handlers import Notifications
 from notification_worker.messages import Booking, take
@@ -104,7 +106,9 @@ async def test_two_facts_at_the_same_instant_send_once(service_database: Service
 
     async def collect(event: Any) -> list[NotificationReady]:
         async with database.transaction() as tx:
-            return await handlers.collect(event, tx)
+            envelope = first(event, source="tests", correlation_id="1", lane=Lane.INTERACTIVE, traceparent=None)
+            (ready,) = await handlers.collect([Delivered(event, envelope)], tx)
+            return ready
 
     for _ in range(20):
         await database.fetchrow("delete from bookings")
@@ -120,8 +124,8 @@ async def test_a_newer_message_makes_the_older_one_unwanted(service_database: Se
     (first,) = take(booking, created())
     take(booking, created(confirmation_intent=2))
     async with database.transaction() as tx:
-        await store.locked(tx, RESERVATION, ORGANIZATION)
-        await store.save(tx, RESERVATION, booking)
+        await store.locked(tx, {RESERVATION: ORGANIZATION})
+        await store.save(tx, {RESERVATION: booking})
     assert (await store.before_sending(first)).outdated
     assert not (await store.before_sending(first.model_copy(update={"intent": 2}))).outdated
 

@@ -17,6 +17,7 @@ from llegada.events.reservation import ReservationCreated
 from llegada.events.types import Channel
 from llegada.messaging.effects import Attempt, Effect, EffectKey, NotWanted, SendAgain
 from llegada.messaging.failures import Permanent
+from llegada.messaging.subscription import Batch
 from llegada.messaging.transaction import Transaction
 from notification_worker.mail import Mail, Mailer
 from notification_worker.messages import take
@@ -36,11 +37,14 @@ class Notifications:
         self._mailer = mailer
         self._sender = sender
 
-    async def collect(self, event: ReservationCreated | PaymentLinkCreated, tx: Transaction) -> list[NotificationReady]:
+    async def collect(
+        self, batch: Batch[ReservationCreated | PaymentLinkCreated], tx: Transaction
+    ) -> list[list[NotificationReady]]:
         """Opens a message when its cause arrives, notes facts, whichever comes first."""
-        booking = await self._store.locked(tx, event.reservation_id, event.organization_id)
-        ready = take(booking, event)
-        await self._store.save(tx, event.reservation_id, booking)
+        events = [delivered.event for delivered in batch]
+        bookings = await self._store.locked(tx, {event.reservation_id: event.organization_id for event in events})
+        ready = [take(bookings[event.reservation_id], event) for event in events]
+        await self._store.save(tx, bookings)
         return ready
 
     async def remember_organization(self, event: OrganizationConfigured, tx: Transaction) -> None:

@@ -1,6 +1,7 @@
 """Tables and statements of the schema notification_worker."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from llegada.events.notification import NotificationReady
@@ -10,11 +11,15 @@ from llegada.messaging.transaction import Database, Transaction
 from notification_worker.messages import Booking
 
 _LOCK = """
-insert into bookings (reservation_id, organization_id) values ($1, $2)
+insert into bookings (reservation_id, organization_id)
+select * from unnest($1::bigint[], $2::bigint[]) as wanted (reservation_id, organization_id) order by reservation_id
 on conflict (reservation_id) do update set organization_id = bookings.organization_id
-returning document
+returning reservation_id, document
 """
-_SAVE = "update bookings set document = $2 where reservation_id = $1"
+_SAVE = """
+update bookings b set document = n.document
+from unnest($1::bigint[], $2::jsonb[]) as n (reservation_id, document) where b.reservation_id = n.reservation_id
+"""
 _CONFIGURE = """
 insert into wordings (organization_id, revision, document) values ($1, $2, $3)
 on conflict (organization_id) do update set revision = excluded.revision, document = excluded.document
@@ -41,12 +46,15 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def locked(self, tx: Transaction, reservation_id: ReservationId, organization_id: OrganizationId) -> Booking:
-        """The reservation's document, made if it is new; its row stays locked until the transaction ends."""
-        return Booking.model_validate(await tx.fetchval(_LOCK, reservation_id, organization_id))
+    async def locked(
+        self, tx: Transaction, wanted: Mapping[ReservationId, OrganizationId]
+    ) -> dict[ReservationId, Booking]:
+        """The reservations' documents, made if they are new; their rows stay locked until the transaction ends."""
+        rows = await tx.fetch(_LOCK, list(wanted), list(wanted.values()))
+        return {row["reservation_id"]: Booking.model_validate(row["document"]) for row in rows}
 
-    async def save(self, tx: Transaction, reservation_id: ReservationId, booking: Booking) -> None:
-        await tx.execute(_SAVE, reservation_id, booking.model_dump_json())
+    async def save(self, tx: Transaction, bookings: Mapping[ReservationId, Booking]) -> None:
+        await tx.execute(_SAVE, list(bookings), [booking.model_dump_json() for booking in bookings.values()])
 
     async def configure(self, tx: Transaction, event: OrganizationConfigured) -> None:
         """The newest revision wins, whatever the order of arrival."""

@@ -25,7 +25,7 @@ class Parts:
             yield tx
 
 
-def parts(request: Request) -> Parts:
-    """The app's parts, as a dependency."""
+async def parts(request: Request) -> Parts:
+    """The app's parts, as a dependency (a coroutine: FastAPI would call a function in a thread of its own)."""
     found: Parts = request.app.state.parts
     return found

@@ -7,9 +7,8 @@ attempt.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, cast
 from uuid import UUID, uuid4
@@ -18,13 +17,14 @@ import structlog
 from pydantic import ValidationError
 
 from llegada.events.event import Event, event_types
-from llegada.messaging import metrics
+from llegada.messaging import metrics, outbox
 from llegada.messaging.effects import CALL_LIMIT, LEASE, AskStaff, Attempt, Claim, Closing, Effect, Found, claim
 from llegada.messaging.envelope import Envelope
 from llegada.messaging.failures import Failure, LeaseHeld, OutcomeUnknown, Permanent, Transient, Undecodable
-from llegada.messaging.inbox import Settled, Settlement, settle
+from llegada.messaging.group_commit import GroupCommit
+from llegada.messaging.inbox import Settled, Settlement, settle, settle_done
 from llegada.messaging.outcomes import Outcomes
-from llegada.messaging.subscription import Published, Subscription
+from llegada.messaging.subscription import Batch, Delivered, Published, Subscription
 from llegada.messaging.transaction import Database, Transaction, database_away
 
 H = TypeVar("H")
@@ -34,16 +34,16 @@ log = structlog.get_logger()
 _HOLD_FIRST, _HOLD_LAST = 0.1, 5.0  # seconds between tries while the database is away
 
 
-_current: ContextVar[Envelope] = ContextVar("llegada_envelope")
+@dataclass(frozen=True)
+class _Pending:
+    """A state change that waits for its transaction. `held_until`: see `deliver`."""
 
+    delivered: Delivered[Event]
+    held_until: datetime | None
 
-def current_envelope() -> Envelope:
-    """The envelope of the event that the running handler works on. Raises LookupError outside of a handler."""
-    return _current.get()
-
-
-class _AlreadySettled(Exception):  # noqa: N818 - no error: it rolls back a transaction that came second
-    pass
+    @property
+    def message_id(self) -> UUID:
+        return self.delivered.envelope.id
 
 
 class Consumer(Generic[H]):
@@ -59,6 +59,8 @@ class Consumer(Generic[H]):
         self._outcomes = Outcomes(service, subscription.action, subscription.retry, subscription.step)
         self._handlers = handlers
         self._database = database
+        self._takes_batch = subscription.takes_batch
+        self._changes = GroupCommit(self._change_state)
         self._types = event_types() if Event in subscription.consumes else {t.type: t for t in subscription.consumes}
         labels = {"service": service, "subscriber": self.name}
         self._labels = labels
@@ -72,7 +74,6 @@ class Consumer(Generic[H]):
         errors of our own settling statement, which no retry of the message can mend.
         """
         started = time.monotonic()
-        _current.set(envelope)
         with structlog.contextvars.bound_contextvars(**_log_context(envelope, self.name)):
             with self._in_flight.track_inprogress():
                 outcome, settled = await self._deliver(envelope, body, held_until)
@@ -90,7 +91,7 @@ class Consumer(Generic[H]):
                 handler = cast("Callable[[H, Event], Effect[Any]]", self.subscription.handler)
                 effect = handler(self._handlers, event)
                 return await self._make_effect(effect, event, envelope, body, held_until)
-            return await self._change_state(event, envelope, held_until)
+            return await self._changes.submit(_Pending(Delivered(event, envelope), held_until))
         except Failure as failure:
             caught = failure
         except Exception as error:
@@ -110,25 +111,42 @@ class Consumer(Generic[H]):
             where = ".".join(str(part) for part in first["loc"]) or "body"
             raise Undecodable(f"not a {envelope.type}: {where}: {first['msg']}", code="schema") from error
 
-    async def _change_state(
-        self, event: Event, envelope: Envelope, held_until: datetime | None
-    ) -> tuple[str, list[int]]:
-        """State, inbox and outbox in one transaction."""
-        handler = cast("Callable[[H, Event, Transaction], Awaitable[Published]]", self.subscription.handler)
+    async def _change_state(self, batch: Sequence[_Pending]) -> list[tuple[str, list[int]]]:
+        """Inbox, state and outbox of a batch in one transaction; copies of one message count once."""
+        by_id = {pending.message_id: pending for pending in reversed(batch)}
+        single = [pending for pending in batch if by_id[pending.message_id] is pending]
 
-        async def work() -> Settled:
+        async def work() -> dict[UUID, list[int]]:
             async with self._database.transaction() as tx:
-                published = await handler(self._handlers, event, tx)
-                settled = await settle(tx, self._outcomes.done(envelope, published), held_until)
-                if not settled.applied:
-                    raise _AlreadySettled
-                return settled
+                new = await settle_done(tx, self.name, [pending.delivered.envelope for pending in single])
+                fresh = [pending for pending in single if pending.message_id in new]
+                fresh.sort(key=lambda pending: pending.delivered.envelope.subject)
+                return await self._work(tx, fresh) if fresh else {}
 
-        try:
-            settled = await self._hold(work)
-        except _AlreadySettled:
-            return "duplicate", []
-        return "done", settled.ids
+        rows = await self._hold(work)
+        return [("done", rows.pop(p.message_id)) if p.message_id in rows else ("duplicate", []) for p in batch]
+
+    async def _work(self, tx: Transaction, fresh: Sequence[_Pending]) -> dict[UUID, list[int]]:
+        """Call the handler, and write what it published; returns the outbox rows of each message."""
+        published = await self._handle([pending.delivered for pending in fresh], tx)
+        messages = [
+            (pending, message)
+            for pending, events in zip(fresh, published, strict=True)
+            for message in self._outcomes.messages(pending.delivered.envelope, events)
+        ]
+        rows: dict[UUID, list[int]] = {pending.message_id: [] for pending in fresh}
+        if messages:
+            ids = await outbox.add(tx, [message for _, message in messages], [p.held_until for p, _ in messages])
+            for (pending, _), row in zip(messages, ids, strict=True):
+                rows[pending.message_id].append(row)
+        return rows
+
+    async def _handle(self, batch: Batch[Event], tx: Transaction) -> Sequence[Published]:
+        handler: Any = self.subscription.handler
+        if self._takes_batch:
+            published: Sequence[Published] | None = await handler(self._handlers, batch, tx)
+            return [None] * len(batch) if published is None else published
+        return [await handler(self._handlers, delivered.event, tx) for delivered in batch]
 
     async def _make_effect(
         self, effect: Effect[Any], event: Event, envelope: Envelope, body: bytes, held_until: datetime | None

@@ -1,6 +1,7 @@
 """One row per subscriber and message: copies of one message end once, as one thing.
 
-Settling is an upsert that applies only where the message is not done yet. A success settles whatever passes were
+A state change notes its messages as done first and works only what was new; an effect settles after its call. Settling
+is an upsert that applies only where the message is not done yet. A success settles whatever passes were
 noted before; a failure only settles a pass that is new. Where settling changes nothing, nothing else is written, and
 the delivery is acked.
 """
@@ -8,10 +9,12 @@ the delivery is acked.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import repeat
 from typing import Any
 from uuid import UUID
 
 from llegada.messaging.effects import Closing
+from llegada.messaging.envelope import Envelope
 from llegada.messaging.outbox import COLUMNS, OutboxMessage, columns
 from llegada.messaging.transaction import Transaction
 
@@ -39,6 +42,17 @@ SETTLE = f"""
 with settled as ({_SETTLED.format(condition="")}),
 out as ({_OUT})
 select exists (select from settled) as settled, true as held, array(select id from out) as ids
+"""
+
+SETTLE_DONE = """
+insert into inbox as i (subscriber, message_id, pass, attempt, outcome)
+select $1, m.message_id, m.pass, m.attempt, 'done'
+from unnest($2::uuid[], $3::integer[], $4::integer[]) as m (message_id, pass, attempt) order by m.message_id
+on conflict (subscriber, message_id) do update
+set pass = excluded.pass, attempt = excluded.attempt, outcome = 'done',
+    failure_class = null, reason = null, next_try_at = null, settled_at = now()
+where i.outcome not in ('done', 'skipped')
+returning message_id
 """
 
 CLOSE_AND_SETTLE = f"""
@@ -79,13 +93,28 @@ class Settled:
     ids: list[int]
 
 
+async def settle_done(tx: Transaction, subscriber: str, envelopes: Sequence[Envelope]) -> set[UUID]:
+    """Note these messages as done, before their work in the same transaction; returns which of them were not yet.
+
+    No two of them may share an id. Two processes that meet in a row wait for each other, always in the same order.
+    """
+    rows = await tx.fetch(
+        SETTLE_DONE,
+        subscriber,
+        [e.id for e in envelopes],
+        [e.pass_number for e in envelopes],
+        [e.attempt for e in envelopes],
+    )
+    return {row["message_id"] for row in rows}
+
+
 async def settle(tx: Transaction, what: Settlement, held_until: datetime | None = None) -> Settled:
     """Write a settlement in one statement: ledger, inbox and outbox, all of it or nothing.
 
     Outside a transaction it commits by itself. With a lease that is no longer ours nothing is written.
     """
     arguments: list[Any] = [
-        *columns(what.messages, held_until),
+        *columns(what.messages, repeat(held_until)),
         what.subscriber,
         what.message_id,
         what.pass_number,

@@ -1,9 +1,10 @@
 """Messages on their way out, written in the transaction that caused them. There is no other way out of a service."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import repeat
 from typing import Any
 
 from llegada.events.event import Event
@@ -54,8 +55,8 @@ def dead_letter_message(service: str, envelope: Envelope, body: bytes) -> Outbox
     return OutboxMessage(DEAD_LETTERS, service, envelope, body)
 
 
-def columns(messages: Sequence[OutboxMessage], held_until: datetime | None) -> tuple[list[Any], ...]:
-    """The nine arrays of UNNEST. `held_until`: set by an inline dispatcher, which claims what it writes at birth."""
+def columns(messages: Sequence[OutboxMessage], held: Iterable[datetime | None]) -> tuple[list[Any], ...]:
+    """The nine arrays of UNNEST. `held`, for each message: an inline dispatcher claims what it writes at birth."""
     return (
         [_LANES[m.envelope.lane] for m in messages],
         [m.exchange for m in messages],
@@ -65,13 +66,18 @@ def columns(messages: Sequence[OutboxMessage], held_until: datetime | None) -> t
         [m.properties for m in messages],
         [m.body for m in messages],
         [m.due_at for m in messages],
-        [None if m.due_at is not None or m.exchange == DEAD_LETTERS else held_until for m in messages],
+        [
+            None if m.due_at is not None or m.exchange == DEAD_LETTERS else until
+            for m, until in zip(messages, held, strict=False)  # `held` may be endless
+        ],
     )
 
 
-async def add(tx: Transaction, messages: Sequence[OutboxMessage], held_until: datetime | None = None) -> list[int]:
-    """Write rows into the caller's transaction; returns their ids."""
-    return [row["id"] for row in await tx.fetch(INSERT, *columns(messages, held_until))]
+async def add(
+    tx: Transaction, messages: Sequence[OutboxMessage], held: Iterable[datetime | None] = repeat(None)
+) -> list[int]:
+    """Write rows into the caller's transaction; returns their ids, in order."""
+    return [row["id"] for row in await tx.fetch(INSERT, *columns(messages, held))]
 
 
 async def release(tx: Transaction, ids: Sequence[int]) -> None:

@@ -34,14 +34,18 @@ class Outcomes:
         return f"{self.service}.{self.action}"
 
     def done(self, envelope: Envelope, published: Published) -> Settlement:
-        """The handler did its work; what it returned leaves with ids derived from the cause."""
+        """The handler did its work, and this leaves because of it."""
+        return self._settlement(envelope, "done", self.messages(envelope, published))
+
+    def messages(self, envelope: Envelope, published: Published) -> list[OutboxMessage]:
+        """What a handler returned, with ids derived from the cause."""
         events = [] if published is None else [published] if isinstance(published, Event) else list(published)
         counts: dict[str, int] = {}
         messages = []
         for event in events:
             ordinal = counts[event.type] = counts.get(event.type, -1) + 1
             messages.append(self._message(event, envelope, str(ordinal)))
-        return self._settlement(envelope, "done", messages)
+        return messages
 
     def skipped(self, envelope: Envelope, reason: str, event: Event, intent: int) -> Settlement:
         """The effect was no longer wanted."""

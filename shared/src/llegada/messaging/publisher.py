@@ -79,6 +79,8 @@ class Publisher:
 
         Raises what `connect` raises. After a time-out or a cut the connection is closed.
         """
+        if not batch:
+            return []
         channel = await self.connect()
         tasks = [asyncio.create_task(self._one(channel, message)) for message in batch]
         done, late = await asyncio.wait(tasks, timeout=TIMEOUT)

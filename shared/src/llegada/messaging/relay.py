@@ -102,7 +102,7 @@ class Relay:
             await self._pause(STANDBY)
             if self._stopping.is_set():
                 return
-        next_beat = 0.0
+        next_beat, moved = 0.0, 0
         while not self._stopping.is_set():
             self.last_seen = now = time.monotonic()
             if now >= next_beat:
@@ -110,7 +110,7 @@ class Relay:
                 next_beat = now + HEARTBEAT
             await self._publisher.connect()
             self._be(active=True)
-            moved = await self._batch(connection) if await connection.fetchval(_ANY) else 0
+            moved = await self._batch(connection) if moved or await connection.fetchval(_ANY) else 0
             self._backoff = _BACKOFF_FIRST
             if moved < BATCH:
                 await self._pause(IDLE)

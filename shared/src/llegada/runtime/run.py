@@ -185,6 +185,7 @@ class _Server(uvicorn.Server):
             lifespan="off",
             timeout_graceful_shutdown=int(settings.drain_seconds),
             server_header=False,
+            proxy_headers=False,  # nothing here asks for the client's address
             timeout_keep_alive=75,  # longer than gateways keep theirs: they close first, and never meet a closed one
         )
         super().__init__(config)

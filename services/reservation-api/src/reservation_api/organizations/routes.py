@@ -54,8 +54,9 @@ async def put(
         )
         correlation_id = request.scope["state"][REQUEST_ID]
         envelope = first(event, source=SERVICE, correlation_id=correlation_id, lane=Lane.INTERACTIVE, traceparent=None)
-        held_until = None if inline is None else inline.held_until()
-        ids = await outbox.add(tx, [outbox.event_message(event, envelope)], held_until)
+        ids = await outbox.add(
+            tx, [outbox.event_message(event, envelope)], [None if inline is None else inline.held_until()]
+        )
         await audit(tx, staff.organization, staff.subject, "organization.configure", event.subject, correlation_id)
     if inline is not None:
         await inline.work(SERVICE, ids, part.resources.settings.request_budget_seconds)

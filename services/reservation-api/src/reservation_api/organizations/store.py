@@ -35,9 +35,8 @@ async def one(tx: Transaction, organization_id: int) -> Organization | None:
     return None if row is None else Organization(**dict(row))
 
 
-async def needed(tx: Transaction, organization_id: int) -> Organization:
+def needed(found: Organization | None, organization_id: int) -> Organization:
     """The settings without which no reservation can be made."""
-    found = await one(tx, organization_id)
     if found is None:
         raise NotSetUp(
             f"organization {organization_id} has no settings yet; "

@@ -3,7 +3,7 @@
 A link of an older intent is never shown; states only go forward: confirmed → notification_sent.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from llegada.events.event import Event
@@ -30,3 +30,9 @@ def changes(event: Event, known_link_intent: int) -> Changes:
             return Changes(sent_message=event.text, sent_message_at=event.sent_at, notification_sent=True)
         case _:
             return Changes()
+
+
+def later(first: Changes, second: Changes) -> Changes:
+    """Both, one after the other: what the second says counts."""
+    said = {name: value for name, value in asdict(second).items() if value}
+    return replace(first, **said)

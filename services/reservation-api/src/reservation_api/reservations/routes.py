@@ -13,7 +13,6 @@ from llegada.events.reservation import ReservationCreated
 from llegada.events.types import Channel, Contact, Money, ReservationId
 from llegada.messaging import outbox
 from llegada.messaging.envelope import Lane, first
-from llegada.messaging.transaction import Transaction
 from reservation_api.access import Staff, needs
 from reservation_api.answers import body
 from reservation_api.edge import REQUEST_ID
@@ -23,6 +22,7 @@ from reservation_api.parts import Parts, parts
 from reservation_api.problems import Conflict, Invalid, NotFound
 from reservation_api.reservations import store
 from reservation_api.reservations.schemas import NewReservation
+from reservation_api.timeline.steps import expect
 
 SERVICE = "reservation-api"
 router = APIRouter(prefix="/api/reservations", tags=["reservations"])
@@ -43,12 +43,10 @@ async def create(
     request_hash = hashlib.sha256(await request.body()).digest()
     inline = part.resources.inline
     async with part.transaction(staff.organization) as tx:
-        if idempotency_key is not None:
-            earlier = await store.claim_key(tx, staff.organization, idempotency_key, request_hash)
-            if earlier is not None:
-                return _replayed(earlier, request_hash)
-        organization = await organizations.needed(tx, staff.organization)
-        row, event = await _store(tx, wanted, staff, organization, part.frontend_url)
+        opening = await store.opening(tx, staff.organization, idempotency_key, request_hash)
+        if idempotency_key is not None and not opening.is_new:
+            return _replayed(await store.earlier(tx, staff.organization, idempotency_key), request_hash)
+        row, event = _made(wanted, staff, opening, part.frontend_url)
         envelope = first(
             event,
             source=SERVICE,
@@ -56,20 +54,20 @@ async def create(
             lane=Lane.INTERACTIVE,
             traceparent=request.headers.get("traceparent"),
         )
-        held_until = None if inline is None else inline.held_until()
-        ids = await outbox.add(tx, [outbox.event_message(event, envelope)], held_until)
-        await store.audit(
-            tx, staff.organization, staff.subject, "reservation.create", event.subject, envelope.correlation_id
+        data = store.shown(row.as_stored(), part.frontend_url)
+        answer = body(request, data, "created_background")
+        message = outbox.event_message(event, envelope)
+        ids = await store.add(
+            tx, row, message, None if inline is None else inline.held_until(), idempotency_key, answer
         )
-        data = store.shown(row, part.frontend_url)
-        if idempotency_key is not None:
-            answer = body(request, data, "created_background")
-            await store.answered(tx, staff.organization, idempotency_key, answer)
     if inline is not None:
         await inline.work(SERVICE, ids, part.resources.settings.request_budget_seconds)
-        data = await _one(part, staff, data["id"])
-    finished = data["processingStatus"] == "completed"
-    return JSONResponse(body(request, data, "created" if finished else "created_background"), 201)
+        data = await _one(part, staff, row.id)
+        if data["processingStatus"] == "completed":
+            answer = body(request, data, "created")
+        else:
+            answer = body(request, data, "created_background")
+    return JSONResponse(answer, 201)
 
 
 @router.get("")
@@ -115,44 +113,44 @@ def _replayed(earlier: store.Earlier, request_hash: bytes) -> Response:
     return JSONResponse(earlier.answer, 201, {"Idempotency-Replayed": "true"})
 
 
-async def _store(
-    tx: Transaction, wanted: NewReservation, staff: Staff, organization: Organization, frontend_url: str
-) -> tuple[Any, ReservationCreated]:
+def _made(
+    wanted: NewReservation, staff: Staff, opening: store.Opening, frontend_url: str
+) -> tuple[store.NewRow, ReservationCreated]:
+    organization = organizations.needed(opening.organization, staff.organization)
     check_in, check_out = _dates(wanted, organization)
-    steps = dict.fromkeys(("paymentLink", "confirmation"), 1)
-    row = await store.insert(
-        tx,
-        store.NewRow(
-            organization_id=staff.organization,
-            guest_name=wanted.guest_name,
-            guest_phone=wanted.guest_phone,
-            guest_email=wanted.guest_email,
-            amount=wanted.amount,
-            currency=wanted.currency,
-            check_in_date=check_in,
-            check_out_date=check_out,
-            arrival_time=wanted.arrival_time,
-            room_number=wanted.room_number,
-            language=wanted.language or organization.language,
-            guests=wanted.documents(),
-            steps=steps,
-            check_in_token=secrets.token_urlsafe(24),
-            created_by=staff.subject,
-        ),
-    )
+    language, token = wanted.language or organization.language, secrets.token_urlsafe(24)
     event = ReservationCreated(
         organization_id=staff.organization,
-        reservation_id=ReservationId(row["id"]),
+        reservation_id=ReservationId(opening.id),
         guest_name=wanted.guest_name,
         contact=Contact(phone=wanted.guest_phone, email=wanted.guest_email),
-        language=row["language"],
+        language=language,
         amount=Money(amount=wanted.amount, currency=wanted.currency),
         check_in_date=check_in,
         check_out_date=check_out,
         arrival_time=wanted.arrival_time,
         property_name=organization.name,
-        check_in_url=store.check_in_link(frontend_url, row["id"], row["check_in_token"]),
+        check_in_url=store.check_in_link(frontend_url, opening.id, token),
         channels=tuple(Channel(channel) for channel in organization.channels),
+    )
+    row = store.NewRow(
+        organization_id=staff.organization,
+        guest_name=wanted.guest_name,
+        guest_phone=wanted.guest_phone,
+        guest_email=wanted.guest_email,
+        amount=wanted.amount,
+        currency=wanted.currency,
+        check_in_date=check_in,
+        check_out_date=check_out,
+        arrival_time=wanted.arrival_time,
+        room_number=wanted.room_number,
+        language=language,
+        guests=wanted.documents(),
+        steps=expect({}, event.expected_steps()),
+        check_in_token=token,
+        created_by=staff.subject,
+        id=opening.id,
+        created_at=opening.now,
     )
     return row, event
 

@@ -1,26 +1,48 @@
 """Statements of the reservations; every one names its organization."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, time
+from datetime import date, datetime, time
 from typing import Any
 
 import asyncpg
 
+from llegada.messaging import outbox
 from llegada.messaging.transaction import Transaction
-from reservation_api.timeline.steps import Step
+from reservation_api.organizations.store import Organization
+from reservation_api.timeline.steps import Step, Steps, document
 
 _COLUMNS = """
 id, guest_name, guest_phone, guest_email, amount, currency, check_in_date, check_out_date, arrival_time, room_number,
 language, status, processing_status, steps, payment_link, sent_message, sent_message_at, check_in_token, created_at,
 updated_at
 """
-_INSERT = f"""
-insert into reservations (organization_id, guest_name, guest_phone, guest_email, amount, currency, check_in_date,
-                          check_out_date, arrival_time, room_number, language, guests, steps, check_in_token,
-                          created_by)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-returning {_COLUMNS}
+_OPEN = """
+with claimed as (
+    insert into idempotency_keys (organization_id, key, request_hash)
+    select $1, $2, $3 where $2::text is not null
+    on conflict (organization_id, key) do nothing returning 1
+)
+select nextval(pg_get_serial_sequence('reservations', 'id')) as id, now() as now,
+       $2::text is null or exists (select from claimed) as is_new,
+       o.name, o.time_zone, o.language, o.channels, o.wordings, o.revision
+from (select) as one left join organizations o on o.organization_id = $1
+"""
+_STORE = f"""
+with stored as (
+    insert into reservations (organization_id, guest_name, guest_phone, guest_email, amount, currency, check_in_date,
+                              check_out_date, arrival_time, room_number, language, guests, steps, check_in_token,
+                              created_by, id)
+    overriding system value
+    values ($10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)
+), audited as (
+    insert into audit_log (organization_id, actor, action, subject, request_id)
+    values ($10, $24, 'reservation.create', 'reservation/' || $25, $26)
+), answered as (
+    update idempotency_keys set answer = $28 where organization_id = $10 and key = $27
+)
+insert into outbox ({outbox.COLUMNS}) {outbox.UNNEST} returning id
 """
 _AUDIT = "insert into audit_log (organization_id, actor, action, subject, request_id) values ($1, $2, $3, $4, $5)"
 _FILTER = """
@@ -32,12 +54,17 @@ and ($6::text is null or guest_name ilike $6 or guest_phone ilike $6 or guest_em
 _LIST = f"select {_COLUMNS} from reservations where {_FILTER} order by id desc limit $7 offset $8"
 _COUNT = f"select count(*) from reservations where {_FILTER}"
 _ONE = f"select {_COLUMNS} from reservations where organization_id = $1 and id = $2"
-_CLAIM_KEY = """
-insert into idempotency_keys (organization_id, key, request_hash) values ($1, $2, $3)
-on conflict (organization_id, key) do nothing returning 1
-"""
 _KEY = "select request_hash, answer from idempotency_keys where organization_id = $1 and key = $2"
-_ANSWERED = "update idempotency_keys set answer = $3 where organization_id = $1 and key = $2"
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a request to create needs to know first: its number, the time, the organization; and whether it is new."""
+
+    id: int
+    now: datetime
+    is_new: bool
+    organization: Organization | None
 
 
 @dataclass(frozen=True)
@@ -56,9 +83,23 @@ class NewRow:
     room_number: str | None
     language: str
     guests: list[dict[str, Any]]
-    steps: dict[str, int]
+    steps: Steps
     check_in_token: str
     created_by: str
+    id: int
+    created_at: datetime
+
+    def as_stored(self) -> dict[str, Any]:
+        """What a later read gives; see the columns' defaults."""
+        unchanged = ("payment_link", "sent_message", "sent_message_at")
+        return {
+            **{name: getattr(self, name) for name in self.__dataclass_fields__ if name != "steps"},
+            **dict.fromkeys(unchanged),
+            "steps": {name: step.model_dump(mode="json", exclude_none=True) for name, step in self.steps.items()},
+            "status": "confirmed",
+            "processing_status": "pending",
+            "updated_at": self.created_at,
+        }
 
 
 @dataclass(frozen=True)
@@ -85,10 +126,37 @@ class Earlier:
     answer: dict[str, Any]
 
 
-async def insert(tx: Transaction, row: NewRow) -> asyncpg.Record:
-    steps = {name: Step(intent=intent).model_dump(mode="json", exclude_none=True) for name, intent in row.steps.items()}
-    stored = await tx.fetchrow(
-        _INSERT,
+async def opening(tx: Transaction, organization_id: int, key: str | None, request_hash: bytes) -> Opening:
+    """Take the Idempotency-Key for this transaction, if there is one, and a number for the reservation.
+
+    A second request with the same key waits here until the first has ended.
+    """
+    row = await tx.fetchrow(_OPEN, organization_id, key, request_hash)
+    assert row is not None  # the statement always has one row
+    known = {name: row[name] for name in ("name", "time_zone", "language", "channels", "wordings", "revision")}
+    organization = None if row["name"] is None else Organization(**known)
+    return Opening(row["id"], row["now"], row["is_new"], organization)
+
+
+async def earlier(tx: Transaction, organization_id: int, key: str) -> Earlier:
+    """The request that used the key before."""
+    row = await tx.fetchrow(_KEY, organization_id, key)
+    assert row is not None  # `opening` met it, and keys are not deleted
+    return Earlier(row["request_hash"], row["answer"])
+
+
+async def add(
+    tx: Transaction,
+    row: NewRow,
+    message: outbox.OutboxMessage,
+    held_until: datetime | None,
+    key: str | None,
+    answer: dict[str, Any],
+) -> list[int]:
+    """Reservation, audit log, answer under its key, and the event, in one statement; returns the outbox row's id."""
+    rows = await tx.fetch(
+        _STORE,
+        *outbox.columns([message], [held_until]),
         row.organization_id,
         row.guest_name,
         row.guest_phone,
@@ -101,12 +169,15 @@ async def insert(tx: Transaction, row: NewRow) -> asyncpg.Record:
         row.room_number,
         row.language,
         json.dumps(row.guests),
-        json.dumps(steps),
+        document(row.steps),
         row.check_in_token,
         row.created_by,
+        row.id,
+        message.envelope.correlation_id,
+        key,
+        None if key is None else json.dumps(answer),
     )
-    assert stored is not None  # an insert with returning
-    return stored
+    return [stored["id"] for stored in rows]
 
 
 async def audit(tx: Transaction, organization_id: int, actor: str, action: str, subject: str, request_id: str) -> None:
@@ -125,20 +196,7 @@ async def one(tx: Transaction, organization_id: int, reservation_id: int) -> asy
     return await tx.fetchrow(_ONE, organization_id, reservation_id)
 
 
-async def claim_key(tx: Transaction, organization_id: int, key: str, request_hash: bytes) -> Earlier | None:
-    """Take the key for this transaction; a second request waits here until the first has ended."""
-    if await tx.fetchval(_CLAIM_KEY, organization_id, key, request_hash):
-        return None
-    row = await tx.fetchrow(_KEY, organization_id, key)
-    assert row is not None  # the insert met it, and keys are not deleted
-    return Earlier(row["request_hash"], row["answer"])
-
-
-async def answered(tx: Transaction, organization_id: int, key: str, answer: dict[str, Any]) -> None:
-    await tx.execute(_ANSWERED, organization_id, key, json.dumps(answer))
-
-
-def shown(row: asyncpg.Record, frontend_url: str) -> dict[str, Any]:
+def shown(row: Mapping[str, Any] | asyncpg.Record, frontend_url: str) -> dict[str, Any]:
     """A reservation as the API answers it."""
     steps = {name: Step.model_validate(step) for name, step in row["steps"].items()}
     return {

@@ -8,11 +8,11 @@ import json
 from typing import Any
 
 from llegada.events.event import Event
-from llegada.messaging.delivery import current_envelope
+from llegada.messaging.subscription import Batch
 from llegada.messaging.transaction import Transaction
-from reservation_api.reservations.lifecycle import changes
+from reservation_api.reservations.lifecycle import changes, later
 from reservation_api.timeline import store
-from reservation_api.timeline.steps import Step, advance, expect, processing_status
+from reservation_api.timeline.steps import advance, expect
 
 _PRIVATE = frozenset(
     {"organization_id", "reservation_id", "guest_name", "contact", "recipient", "text", "check_in_url"}
@@ -22,23 +22,33 @@ _PRIVATE = frozenset(
 class Projection:
     """The API's subscriber to everything that happens."""
 
-    async def project(self, event: Event, tx: Transaction) -> None:
-        envelope = current_envelope()
-        kind, _, number = event.subject.partition("/")
-        if kind != "reservation":
-            return
-        reservation_id = int(number)
-        known = await store.locked(tx, reservation_id, event.organization_id)
-        if known is None:
-            await store.keep(tx, reservation_id, envelope, event.organization_id, _summary(event))
-            return
-        steps = expect({name: Step.model_validate(step) for name, step in known.steps.items()}, event.expected_steps())
-        report = event.report()
-        if report is not None:
-            steps = advance(steps, report)
-        document = json.dumps({name: step.model_dump(mode="json", exclude_none=True) for name, step in steps.items()})
-        changed = changes(event, known.payment_link_intent)
-        await store.save(tx, reservation_id, envelope, _summary(event), document, processing_status(steps), changed)
+    async def project(self, batch: Batch[Event], tx: Transaction) -> None:
+        """Take a batch in: each reservation is locked, changed and written once."""
+        entries = [
+            store.NewEntry(store.Subject(d.event.organization_id, number), d.envelope, d.event, _summary(d.event))
+            for d in batch
+            if (number := _reservation(d.event)) is not None
+        ]
+        known = await store.locked(tx, {entry.subject for entry in entries})
+        for entry in entries:
+            if entry.subject in known:
+                _take(known[entry.subject], entry.event)
+        await store.save(tx, entries, known)
+
+
+def _reservation(event: Event) -> int | None:
+    kind, _, number = event.subject.partition("/")
+    return int(number) if kind == "reservation" else None
+
+
+def _take(known: store.Known, event: Event) -> None:
+    known.steps = expect(known.steps, event.expected_steps())
+    report = event.report()
+    if report is not None:
+        known.steps = advance(known.steps, report)
+    change = changes(event, known.payment_link_intent)
+    known.payment_link_intent = change.payment_link_intent or known.payment_link_intent
+    known.changes = later(known.changes, change)
 
 
 def _summary(event: Event) -> str:

@@ -4,6 +4,7 @@ Per step the highest intent counts; inside it a fact (completed, skipped) wins f
 the last word, and failed beats processing in the same pass.
 """
 
+import json
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -63,6 +64,11 @@ def advance(steps: Steps, report: StepReport) -> Steps:
         jobs = {**step.jobs, report.job: _later(step.jobs.get(report.job), report)}
         step = step.model_copy(update={"jobs": jobs})
     return {**steps, report.step: step}
+
+
+def document(steps: Steps) -> str:
+    """As the database keeps them."""
+    return json.dumps({name: step.model_dump(mode="json", exclude_none=True) for name, step in steps.items()})
 
 
 def processing_status(steps: Steps) -> str:

@@ -1,32 +1,41 @@
 """Statements of the projection and of the timeline."""
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
+from llegada.events.event import Event
 from llegada.messaging.envelope import Envelope
 from llegada.messaging.transaction import Transaction
 from reservation_api.reservations.lifecycle import Changes
+from reservation_api.timeline.steps import Step, Steps, document, processing_status
 
 _LOCK = """
-select steps, payment_link_intent from reservations where id = $1 and organization_id = $2 for update
-"""
-_KEEP = """
-insert into timeline (organization_id, reservation_id, event_id, type, source, happened_at, summary)
-values ($1, $2, $3, $4, $5, $6, $7) on conflict (event_id) do nothing
+select r.id, r.organization_id, r.steps, r.payment_link_intent
+from reservations r
+join unnest($1::bigint[], $2::bigint[]) as wanted (id, organization_id) using (id, organization_id)
+order by r.id for update of r
 """
 _SAVE = """
 with kept as (
     insert into timeline (organization_id, reservation_id, event_id, type, source, happened_at, summary)
-    values ($1, $2, $3, $4, $5, $6, $7) on conflict (event_id) do nothing
+    select * from unnest($1::bigint[], $2::bigint[], $3::uuid[], $4::text[], $5::text[], $6::timestamptz[], $7::jsonb[])
+    on conflict (event_id) do nothing
 )
-update reservations
-set steps = $8, processing_status = $9,
-    payment_link = coalesce($10, payment_link), payment_link_intent = coalesce($11, payment_link_intent),
-    sent_message = coalesce($12, sent_message), sent_message_at = coalesce($13, sent_message_at),
-    status = case when $14 and status = 'confirmed' then 'notification_sent' else status end,
+update reservations r
+set steps = n.steps, processing_status = n.processing_status,
+    payment_link = coalesce(n.payment_link, r.payment_link),
+    payment_link_intent = n.payment_link_intent,
+    sent_message = coalesce(n.sent_message, r.sent_message),
+    sent_message_at = coalesce(n.sent_message_at, r.sent_message_at),
+    status = case when n.notification_sent and r.status = 'confirmed' then 'notification_sent' else r.status end,
     updated_at = now()
-where id = $2 and organization_id = $1
+from unnest($8::bigint[], $9::jsonb[], $10::text[], $11::text[], $12::integer[], $13::text[], $14::timestamptz[],
+            $15::boolean[])
+     as n (id, steps, processing_status, payment_link, payment_link_intent, sent_message, sent_message_at,
+           notification_sent)
+where r.id = n.id
 """
 _OF_RESERVATION = """
 select type, source, happened_at, summary, null as actor from timeline
@@ -42,10 +51,28 @@ select (select count(*) from timeline where organization_id = $1 and reservation
 """
 
 
-@dataclass(frozen=True)
+class Subject(NamedTuple):
+    organization_id: int
+    reservation_id: int
+
+
+@dataclass
 class Known:
-    steps: dict[str, Any]
+    """A locked reservation: what the projection reads of it, and what it changes."""
+
+    steps: Steps
     payment_link_intent: int
+    changes: Changes
+
+
+@dataclass(frozen=True)
+class NewEntry:
+    """An event on its way into the timeline; `summary`: JSON."""
+
+    subject: Subject
+    envelope: Envelope
+    event: Event
+    summary: str
 
 
 @dataclass(frozen=True)
@@ -57,43 +84,39 @@ class Entry:
     actor: str | None
 
 
-async def locked(tx: Transaction, reservation_id: int, organization_id: int) -> Known | None:
-    row = await tx.fetchrow(_LOCK, reservation_id, organization_id)
-    return None if row is None else Known(row["steps"], row["payment_link_intent"])
+async def locked(tx: Transaction, wanted: Collection[Subject]) -> dict[Subject, Known]:
+    """The reservations that exist, locked in the order of their ids."""
+    rows = await tx.fetch(_LOCK, [s.reservation_id for s in wanted], [s.organization_id for s in wanted])
+    return {
+        Subject(row["organization_id"], row["id"]): Known(
+            {name: Step.model_validate(step) for name, step in row["steps"].items()},
+            row["payment_link_intent"],
+            Changes(),
+        )
+        for row in rows
+    }
 
 
-async def keep(tx: Transaction, reservation_id: int, envelope: Envelope, organization_id: int, summary: str) -> None:
-    e = envelope
-    await tx.execute(_KEEP, organization_id, reservation_id, e.id, e.type, e.source, e.time, summary)
-
-
-async def save(
-    tx: Transaction,
-    reservation_id: int,
-    envelope: Envelope,
-    summary: str,
-    steps: str,
-    processing_status: str,
-    changed: Changes,
-) -> None:
-    """Steps, the reservation's fields and the timeline in one statement."""
-    e = envelope
+async def save(tx: Transaction, entries: Sequence[NewEntry], known: Mapping[Subject, Known]) -> None:
+    """Steps, the reservations' fields and the timeline in one statement."""
+    reservations = known.values()
     await tx.execute(
         _SAVE,
-        e.organization,
-        reservation_id,
-        e.id,
-        e.type,
-        e.source,
-        e.time,
-        summary,
-        steps,
-        processing_status,
-        changed.payment_link,
-        changed.payment_link_intent,
-        changed.sent_message,
-        changed.sent_message_at,
-        changed.notification_sent,
+        [e.subject.organization_id for e in entries],
+        [e.subject.reservation_id for e in entries],
+        [e.envelope.id for e in entries],
+        [e.envelope.type for e in entries],
+        [e.envelope.source for e in entries],
+        [e.envelope.time for e in entries],
+        [e.summary for e in entries],
+        [subject.reservation_id for subject in known],
+        [document(r.steps) for r in reservations],
+        [processing_status(r.steps) for r in reservations],
+        [r.changes.payment_link for r in reservations],
+        [r.payment_link_intent for r in reservations],
+        [r.changes.sent_message for r in reservations],
+        [r.changes.sent_message_at for r in reservations],
+        [r.changes.notification_sent for r in reservations],
     )
 
 
