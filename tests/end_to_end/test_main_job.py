@@ -1,8 +1,11 @@
 """J1 through all processes: a reservation gets its link and its message, whatever the providers do."""
 
 import json
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -92,7 +95,32 @@ def test_a_provider_that_never_works_ends_in_the_dead_letters_and_in_plain_words
     assert (step["state"], step["attempt"]) == ("failed", 3)
     assert "Bold had an error" in step["reason"]
     assert desk.step(created["id"], "confirmation")["state"] != "completed"
-    assert _dead_letters(desk, "payment-worker")
+    letter = _stored(desk, created["id"])
+    assert (letter["queue"], letter["attempts"]) == ("payment-worker.create-link", 3)
+
+
+def test_a_dead_letter_is_replayed_when_the_cause_is_gone_and_the_guest_gets_one_link(desk: Desk) -> None:
+    desk.fault(provider="bold", operation="create_link", kind="provider_error", value={"status": 422, "code": "AP002"})
+    created = desk.create()
+    letter = _stored(desk, created["id"])
+    wanted = {"ids": [letter["id"]]}
+    dry = desk.admin.post("/api/admin/dead-letters/replays", json={**wanted, "dryRun": True}).json()["data"]
+    assert dry["wouldBeTried"] == dry["total"] == 1
+    desk.sandbox.delete("/_sandbox/faults")
+    made = desk.admin.post("/api/admin/dead-letters/replays", json=wanted)
+    assert made.status_code == 202, made.text
+    data = desk.sent(created["id"])
+    (link,) = desk.links_of(created["id"])
+    assert data["paymentLink"] == link["url"]
+    address = f"/api/admin/dead-letters/replays/{made.json()['data']['id']}"
+    until(lambda: desk.admin.get(address).json()["data"]["state"] == "finished", what="the replay says it is finished")
+    assert desk.admin.get(address).json()["data"]["done"] == 1
+    assert _dead_letter(desk, created["id"]) is None
+    checked = llegada(desk, "dead-letters", "check")
+    assert checked["missing"] == []
+    shown = llegada(desk, "dead-letters", "show", str(letter["id"]))
+    assert shown["state"] == "done"
+    assert [entry["action"] for entry in shown["log"]] == ["replay", "finished"]
 
 
 def test_what_the_provider_refuses_is_a_dead_letter_at_once(desk: Desk) -> None:
@@ -175,10 +203,24 @@ def _all_consumed(desk: Desk) -> bool:
     return all(queue["consumers"] for queue in queues)
 
 
-def _dead_letters(desk: Desk, service: str) -> list[dict[str, object]]:
-    management = desk.system.infrastructure.management
-    assert management is not None
-    body = {"count": 10, "ackmode": "ack_requeue_true", "encoding": "auto"}
-    url = f"{management}/api/queues/%2F/{service}.dead-letters/get"
-    found: list[dict[str, object]] = httpx.post(url, json=body).json()
-    return found
+def _dead_letter(desk: Desk, reservation_id: int) -> dict[str, Any] | None:
+    """The open dead letter of a reservation, as the desk shows it."""
+    found = desk.admin.get("/api/admin/dead-letters", params={"text": f"reservation/{reservation_id}"}).json()["data"]
+    return next((letter for letter in found if letter["subject"] == f"reservation/{reservation_id}"), None)
+
+
+def _stored(desk: Desk, reservation_id: int) -> dict[str, Any]:
+    """The same, as soon as it is there."""
+    letter = until(lambda: _dead_letter(desk, reservation_id), what="the dead letter is at the desk")
+    assert letter is not None
+    return letter
+
+
+def llegada(desk: Desk, *arguments: str) -> dict[str, Any]:
+    """What the operator's command prints."""
+    environment = {**os.environ, "DATABASE_URL": desk.system.infrastructure.database_url}
+    command = [sys.executable, "-m", "llegada.runtime", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer

@@ -2,7 +2,7 @@
 
 import pytest
 
-from .conftest import Desk, Stage
+from .conftest import Desk, Stage, until
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +27,14 @@ def test_a_failed_attempt_does_not_hold_the_request_and_is_tried_again(desk: Des
     assert len(desk.links_of(data["id"])) == 1
 
 
-def test_a_dead_letter_shows_in_the_answer_and_rests_in_its_row(desk: Desk) -> None:
+def test_a_dead_letter_shows_in_the_answer_and_is_replayed_without_a_broker(desk: Desk) -> None:
     desk.clear()
     desk.fault(provider="bold", operation="create_link", kind="provider_error", value={"status": 422})
     data = desk.create()
     assert data["processingStatus"] == "failed"
-    rows = desk.rows("select routing_key from payment_worker.outbox where exchange = 'llegada.dead-letters'")
-    assert rows == [("payment-worker",)]
+    letters = "/api/admin/dead-letters"
+    (letter,) = until(lambda: desk.admin.get(letters).json()["data"], what="the dead letter is at the desk")
     desk.clear()
+    assert desk.admin.post(f"{letters}/replays", json={"ids": [letter["id"]]}).status_code == 202
+    desk.sent(data["id"])
+    assert len(desk.links_of(data["id"])) == 1

@@ -1,7 +1,8 @@
 """The real app on a real database, without a network."""
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -10,6 +11,8 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
+from llegada.events.payment import PaymentLinkCreated
+from llegada.events.types import Money, OrganizationId, ReservationId
 from llegada.messaging.transaction import Database
 from llegada.runtime.service import Resources
 from llegada.runtime.settings import RuntimeSettings
@@ -55,3 +58,30 @@ async def client(
         answer = await made.put("/api/organizations/1/settings", json={"name": "Hostal"})
         assert answer.status_code == 200, answer.text
         yield made
+
+
+@pytest.fixture
+def link() -> Callable[..., PaymentLinkCreated]:
+    def make(reservation_id: int, intent: int, organization: int = 1) -> PaymentLinkCreated:
+        return PaymentLinkCreated(
+            organization_id=OrganizationId(organization),
+            reservation_id=ReservationId(reservation_id),
+            intent=intent,
+            url=f"https://checkout.test/{intent}",
+            link_id=f"LNK_{intent}",
+            reference=f"r-{intent}",
+            amount=Money(amount=180_000),
+            expires_at=datetime.now(UTC),
+        )
+
+    return make
+
+
+@pytest.fixture
+def reservation(client: httpx.AsyncClient) -> Callable[[], Awaitable[int]]:
+    async def make() -> int:
+        body = {"guestName": "Ana Gómez", "contact": "+573001234567", "amount": 180000}
+        number: int = (await client.post("/api/reservations", json=body)).json()["data"]["id"]
+        return number
+
+    return make

@@ -1,32 +1,18 @@
 """The projection takes batches: each reservation once, in the order of arrival, whatever the batch holds."""
 
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 
 from llegada.events.event import Event
-from llegada.events.payment import PaymentLinkCreated
-from llegada.events.types import Money, OrganizationId, ReservationId
 from llegada.messaging.envelope import Lane, first
 from llegada.messaging.subscription import Delivered
 from llegada.messaging.transaction import Database
 from reservation_api.timeline.projection import Projection
 
-BODY = {"guestName": "Ana Gómez", "contact": "+573001234567", "amount": 180000}
-
-
-def link(reservation_id: int, intent: int, organization: int = 1) -> PaymentLinkCreated:
-    return PaymentLinkCreated(
-        organization_id=OrganizationId(organization),
-        reservation_id=ReservationId(reservation_id),
-        intent=intent,
-        url=f"https://checkout.test/{intent}",
-        link_id=f"LNK_{intent}",
-        reference=f"r-{intent}",
-        amount=Money(amount=180_000),
-        expires_at=datetime.now(UTC),
-    )
+Link = Callable[..., Event]
+Reservation = Callable[[], Awaitable[int]]
 
 
 async def project(database: Database, *events: Event) -> None:
@@ -38,37 +24,33 @@ async def project(database: Database, *events: Event) -> None:
         await Projection().project(batch, tx)
 
 
-async def reservation(client: httpx.AsyncClient) -> int:
-    made = await client.post("/api/reservations", json=BODY)
-    number: int = made.json()["data"]["id"]
-    return number
-
-
 async def shown(client: httpx.AsyncClient, number: int) -> dict[str, Any]:
     data: dict[str, Any] = (await client.get(f"/api/reservations/{number}")).json()["data"]
     return data
 
 
 async def test_two_links_for_one_reservation_in_one_batch_show_the_newer(
-    client: httpx.AsyncClient, database: Database
+    client: httpx.AsyncClient, database: Database, link: Link, reservation: Reservation
 ) -> None:
-    number = await reservation(client)
+    number = await reservation()
     await project(database, link(number, 2), link(number, 1))
     assert (await shown(client, number))["paymentLink"] == "https://checkout.test/2"
     timeline = (await client.get(f"/api/reservations/{number}/timeline")).json()
     assert [entry["type"] for entry in timeline["data"]].count("payment.link_created") == 2
 
 
-async def test_many_reservations_in_one_batch_each_get_their_own(client: httpx.AsyncClient, database: Database) -> None:
-    numbers = [await reservation(client) for _ in range(5)]
+async def test_many_reservations_in_one_batch_each_get_their_own(
+    client: httpx.AsyncClient, database: Database, link: Link, reservation: Reservation
+) -> None:
+    numbers = [await reservation() for _ in range(5)]
     await project(database, *(link(number, index + 1) for index, number in enumerate(reversed(numbers))))
     for index, number in enumerate(reversed(numbers)):
         assert (await shown(client, number))["paymentLink"] == f"https://checkout.test/{index + 1}"
 
 
 async def test_another_organizations_event_changes_nothing_even_beside_the_right_one(
-    client: httpx.AsyncClient, database: Database
+    client: httpx.AsyncClient, database: Database, link: Link, reservation: Reservation
 ) -> None:
-    number = await reservation(client)
+    number = await reservation()
     await project(database, link(number, 9, organization=2), link(number, 1), link(999_999, 1))
     assert (await shown(client, number))["paymentLink"] == "https://checkout.test/1"

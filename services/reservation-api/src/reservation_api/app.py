@@ -12,6 +12,7 @@ from llegada.runtime.service import Resources
 from reservation_api import problems
 from reservation_api.access import TokenReader
 from reservation_api.edge import Edge
+from reservation_api.operations import dead_letters
 from reservation_api.operations import routes as operations
 from reservation_api.organizations import routes as organizations
 from reservation_api.parts import Parts
@@ -81,6 +82,6 @@ def api() -> FastAPI:
         responses=_PROBLEMS,
     )
     problems.install(app)
-    for room in (reservations, timeline, organizations, operations):
+    for room in (reservations, timeline, organizations, operations, dead_letters):
         app.include_router(room.router)
     return app

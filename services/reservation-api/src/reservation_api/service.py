@@ -45,4 +45,5 @@ service = Service(
     build,
     subscriptions=(Subscription("project", Projection.project),),
     app=create_app,
+    keeps_dead_letters=True,
 )

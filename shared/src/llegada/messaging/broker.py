@@ -7,7 +7,9 @@ decode must become a dead letter byte for byte. Queues are declared beforehand (
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -16,6 +18,8 @@ from faststream import AckPolicy
 from faststream.rabbit import Channel, RabbitBroker, RabbitMessage, RabbitQueue
 from faststream.rabbit.subscriber import RabbitSubscriber
 
+from llegada.messaging.dead_letters import Keeper
+from llegada.messaging.dead_letters import read as read_dead_letter
 from llegada.messaging.delivery import Consumer
 from llegada.messaging.envelope import NAMESPACE, Envelope, Lane, read
 from llegada.messaging.publisher import HEARTBEAT
@@ -27,10 +31,25 @@ STATE_PREFETCH = 100
 """Deliveries in flight of a handler that only changes state; effects have `QUEUE_CONCURRENCY`."""
 
 
+@dataclass(frozen=True)
+class DeadLetterQueues:
+    """The queues at the end of the road, and who stores what lies in them."""
+
+    queues: Sequence[str]
+    keeper: Keeper
+
+
 class Binding:
     """The consumers of one service on the broker; a connection of its own, never shared with a publisher."""
 
-    def __init__(self, url: str, service: str, consumers: Sequence[Consumer[Any]], concurrency: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        service: str,
+        consumers: Sequence[Consumer[Any]],
+        concurrency: int,
+        dead_letters: DeadLetterQueues | None = None,
+    ) -> None:
         separator = "&" if "?" in url else "?"
         self._broker = RabbitBroker(
             f"{url}{separator}heartbeat={HEARTBEAT}&name={service}",
@@ -49,8 +68,13 @@ class Binding:
         self._service = service
         self._subscribers: list[RabbitSubscriber] = []
         for consumer in consumers:
+            prefetch = concurrency if consumer.subscription.has_effect else STATE_PREFETCH
             for lane in Lane:
-                self._subscribe(consumer, lane, concurrency)
+                name = queue_name(service, consumer.subscription.action, lane)
+                self._subscribe(name, prefetch, partial(_deliver, consumer))
+        if dead_letters is not None:
+            for name in dead_letters.queues:
+                self._subscribe(name, STATE_PREFETCH, partial(_keep, dead_letters.keeper, name))
 
     @property
     def connected(self) -> bool:
@@ -86,9 +110,7 @@ class Binding:
         except TimeoutError:
             log.warning("broker_stop_timeout")
 
-    def _subscribe(self, consumer: Consumer[Any], lane: Lane, concurrency: int) -> None:
-        prefetch = concurrency if consumer.subscription.has_effect else STATE_PREFETCH
-        name = queue_name(self._service, consumer.subscription.action, lane)
+    def _subscribe(self, name: str, prefetch: int, settle: Callable[[RabbitMessage], Awaitable[None]]) -> None:
         subscriber = self._broker.subscriber(
             RabbitQueue(name, declare=False),
             channel=Channel(prefetch_count=prefetch),
@@ -99,18 +121,20 @@ class Binding:
         )
 
         async def consume(message: RabbitMessage) -> None:
-            await self._consume(consumer, message)
+            await self._consume(name, settle, message)
 
         subscriber(consume)
         self._subscribers.append(subscriber)
 
-    async def _consume(self, consumer: Consumer[Any], message: RabbitMessage) -> None:
+    async def _consume(
+        self, queue: str, settle: Callable[[RabbitMessage], Awaitable[None]], message: RabbitMessage
+    ) -> None:
         self._in_flight += 1
         self._idle.clear()
         try:
-            await consumer.deliver(_envelope(message, consumer.name), message.body)
+            await settle(message)
         except Exception:  # a bug in our own settling: the delivery limit ends it in the dead letters
-            log.exception("settle_failed", subscriber=consumer.name, message_id=message.message_id)
+            log.exception("settle_failed", queue=queue, message_id=message.message_id)
             await asyncio.sleep(1)
             await message.nack(requeue=True)
         else:
@@ -120,6 +144,15 @@ class Binding:
             self._in_flight -= 1
             if not self._in_flight:
                 self._idle.set()
+
+
+async def _deliver(consumer: Consumer[Any], message: RabbitMessage) -> None:
+    await consumer.deliver(_envelope(message, consumer.name), message.body)
+
+
+async def _keep(keeper: Keeper, queue: str, message: RabbitMessage) -> None:
+    raw = message.raw_message
+    await keeper.keep(read_dead_letter(queue, raw.routing_key or "", _envelope(message, queue), raw.headers, raw.body))
 
 
 async def _whole_message(message: RabbitMessage) -> RabbitMessage:

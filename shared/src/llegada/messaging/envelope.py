@@ -59,12 +59,18 @@ class Envelope:
     pass_number: int = 0
     attempt: int = 0
     traceparent: str | None = None
+    replayed_at: datetime | None = None
+    """When a person sent it again: from then on its waiting is measured anew."""
     notes: Mapping[str, Any] | None = None
     """Headers of a failure on its way to a rung or a dead-letter queue; not part of the event."""
 
     def again(self, *, counts: bool) -> "Envelope":
         """The same message, sent once more."""
         return replace(self, pass_number=self.pass_number + 1, attempt=self.attempt + counts)
+
+    def replay(self, now: datetime) -> "Envelope":
+        """The same message, sent once more by a person: a new pass, and its attempts begin anew."""
+        return replace(self, pass_number=self.pass_number + 1, attempt=0, replayed_at=now, notes=None)
 
     def headers(self) -> dict[str, Any]:
         known = {
@@ -77,6 +83,7 @@ class Envelope:
             "attempt": self.attempt,
             "time": self.time.isoformat(),
             "traceparent": self.traceparent,
+            "replayed_at": self.replayed_at.isoformat() if self.replayed_at is not None else None,
             **(self.notes or {}),
         }
         return {name: value for name, value in known.items() if value is not None}
@@ -133,7 +140,7 @@ def read(
         type=event_type,
         source=app_id or "unknown",
         subject=_text(headers.get("subject")) or "unknown",
-        time=_time(headers.get("time")),
+        time=_time(headers.get("time")) or datetime.now(UTC),
         organization=_number(headers.get("organization")),
         correlation_id=correlation_id or str(message_id),
         causation_id=_text(headers.get("causation_id")),
@@ -142,6 +149,7 @@ def read(
         pass_number=_number(headers.get("pass")),
         attempt=_number(headers.get("attempt")),
         traceparent=valid_traceparent(_text(headers.get("traceparent"))),
+        replayed_at=_time(headers.get("replayed_at")),
     )
 
 
@@ -153,12 +161,12 @@ def _number(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
-def _time(value: object) -> datetime:
+def _time(value: object) -> datetime | None:
     try:
         at = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
-        at = None
-    return at if at is not None and at.tzinfo is not None else datetime.now(UTC)
+        return None
+    return at if at is not None and at.tzinfo is not None else None
 
 
 def derived_id(cause: UUID, subscriber: str, event_type: str, ordinal: str) -> UUID:

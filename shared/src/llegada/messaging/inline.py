@@ -2,7 +2,7 @@
 
 What a request writes is claimed at birth (`held_until`), so that nobody else takes it while the request works the
 chain; a crash lets the claim run out and the loop takes over. A failed attempt is a row addressed to its rung with
-`due_at`, as with a broker; a dead letter stays a row until the switch is thrown back or somebody takes it.
+`due_at`, as with a broker; a dead letter is a row until the keeper has stored it.
 """
 
 import asyncio
@@ -16,10 +16,12 @@ import asyncpg
 import structlog
 
 from llegada.events.event import Event
+from llegada.messaging.dead_letters import Keeper
+from llegada.messaging.dead_letters import read as read_dead_letter
 from llegada.messaging.delivery import Consumer
 from llegada.messaging.envelope import Envelope, read
 from llegada.messaging.outbox import release
-from llegada.messaging.topology import DEAD_LETTERS, EVENTS, EVENTS_BULK
+from llegada.messaging.topology import DEAD_LETTERS, EVENTS, EVENTS_BULK, dead_letter_queue
 from llegada.messaging.transaction import Database, database_away
 
 log = structlog.get_logger()
@@ -29,19 +31,18 @@ _CLAIM = timedelta(seconds=90)
 _IDLE = 0.2  # seconds between looks at the outboxes
 _BATCH = 20
 
-_DUE = f"""
+_DUE = """
 update outbox set held_until = now() + $1
 where id in (
     select id from outbox
     where (held_until is null or held_until < now()) and (due_at is null or due_at <= now())
-      and exchange <> '{DEAD_LETTERS}'
     order by lane, id limit $2 for update skip locked
 )
 returning id, exchange, routing_key, message_id, type, properties, body
 """
-_OWN = f"""
+_OWN = """
 select id, exchange, routing_key, message_id, type, properties, body from outbox
-where id = any($1::bigint[]) and (due_at is null or due_at <= now()) and exchange <> '{DEAD_LETTERS}'
+where id = any($1::bigint[]) and (due_at is null or due_at <= now())
 """
 
 
@@ -54,14 +55,16 @@ class Row:
     exchange: str
     routing_key: str
     envelope: Envelope
+    headers: Mapping[str, Any]
     body: bytes
 
 
 class InlineDispatcher:
     """Works the outboxes of all installed services; `databases` by service name."""
 
-    def __init__(self, databases: Mapping[str, Database]) -> None:
+    def __init__(self, databases: Mapping[str, Database], keeper: Keeper) -> None:
         self._databases = databases
+        self._keeper = keeper
         self._consumers: dict[str, Consumer[Any]] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
@@ -133,15 +136,23 @@ class InlineDispatcher:
 
     async def _dispatch(self, row: Row) -> list[tuple[str, list[int]]]:
         """Hand one row to its subscribers side by side; deleted once every one of them has settled it."""
+        if row.exchange == DEAD_LETTERS:
+            queue = dead_letter_queue(row.routing_key)
+            await self._keeper.keep(read_dead_letter(queue, row.routing_key, row.envelope, row.headers, row.body))
+            await self._delete(row)
+            return []
         takers = self._takers(row)
         if not takers and row.exchange not in (EVENTS, EVENTS_BULK):
             log.error("unroutable", routing_key=row.routing_key, outbox_id=row.id)
             return []  # the claim runs out, and it is said again
         claim = self.held_until()
         results = await asyncio.gather(*(taker.deliver(row.envelope, row.body, claim) for taker in takers))
+        await self._delete(row)
+        return [(taker.service, ids) for taker, ids in zip(takers, results, strict=True)]
+
+    async def _delete(self, row: Row) -> None:
         async with self._databases[row.schema].connection() as connection:
             await connection.execute("delete from outbox where id = $1", row.id)
-        return [(taker.service, ids) for taker, ids in zip(takers, results, strict=True)]
 
     def _takers(self, row: Row) -> list[Consumer[Any]]:
         if row.exchange not in (EVENTS, EVENTS_BULK):
@@ -169,7 +180,8 @@ def _row(service: str, record: asyncpg.Record) -> Row:
     properties = record["properties"]
     properties["headers"].setdefault("sequence", record["id"])
     envelope = read(record["message_id"], record["type"], **properties)
-    return Row(service, record["id"], record["exchange"], record["routing_key"], envelope, record["body"])
+    headers = properties["headers"]
+    return Row(service, record["id"], record["exchange"], record["routing_key"], envelope, headers, record["body"])
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

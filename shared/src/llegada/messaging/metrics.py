@@ -22,3 +22,4 @@ OUTBOX_UNROUTABLE = Counter("llegada_outbox_unroutable", "Outbox rows that the b
 OUTBOX_ROWS = Gauge("llegada_outbox_rows", "Outbox rows that wait", ["service"])
 OUTBOX_OLDEST_SECONDS = Gauge("llegada_outbox_oldest_seconds", "Age of the oldest waiting outbox row", ["service"])
 RELAY_ACTIVE = Gauge("llegada_relay_active", "1 where this process is the service's one relay", ["service"])
+DEAD_LETTERS_OPEN = Gauge("llegada_dead_letters_open", "Dead letters that nobody has settled", ["service"])

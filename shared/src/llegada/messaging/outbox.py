@@ -12,7 +12,7 @@ from llegada.messaging.envelope import Envelope, Lane
 from llegada.messaging.topology import DEAD_LETTERS, events_exchange, rung_name
 from llegada.messaging.transaction import Transaction
 
-_LANES = {Lane.INTERACTIVE: 0, Lane.BULK: 1}
+LANES = {Lane.INTERACTIVE: 0, Lane.BULK: 1}
 
 COLUMNS = "lane, exchange, routing_key, message_id, type, properties, body, due_at, held_until"
 UNNEST = """
@@ -58,7 +58,7 @@ def dead_letter_message(service: str, envelope: Envelope, body: bytes) -> Outbox
 def columns(messages: Sequence[OutboxMessage], held: Iterable[datetime | None]) -> tuple[list[Any], ...]:
     """The nine arrays of UNNEST. `held`, for each message: an inline dispatcher claims what it writes at birth."""
     return (
-        [_LANES[m.envelope.lane] for m in messages],
+        [LANES[m.envelope.lane] for m in messages],
         [m.exchange for m in messages],
         [m.routing_key for m in messages],
         [m.envelope.id for m in messages],

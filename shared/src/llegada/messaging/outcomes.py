@@ -66,7 +66,7 @@ class Outcomes:
             "failed_at": now.isoformat(),
             "queue": self.name,
         }
-        match decide(failure, attempt, now - envelope.time, self.retry):
+        match decide(failure, attempt, now - (envelope.replayed_at or envelope.time), self.retry):
             case TryAgain() as again:
                 settlement = self._again(again, failure, envelope, body, about, notes, now)
             case GiveUp(why):

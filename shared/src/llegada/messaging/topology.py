@@ -70,6 +70,10 @@ def events_exchange(lane: Lane) -> str:
     return EVENTS if lane is Lane.INTERACTIVE else EVENTS_BULK
 
 
+def dead_letter_queue(service: str) -> str:
+    return f"{service}.dead-letters"
+
+
 def rung_name(delay: timedelta) -> str:
     return f"llegada.retry.{int(delay.total_seconds())}s"
 
@@ -103,7 +107,7 @@ def topology(services: Mapping[str, Iterable[Subscription[Any]]]) -> Topology:
 def _add_service(
     service: str, subscriptions: Iterable[Subscription[Any]], queues: list[Queue], bindings: list[Binding]
 ) -> None:
-    dead = f"{service}.dead-letters"
+    dead = dead_letter_queue(service)
     queues.append(Queue(dead, _QUORUM))
     bindings.append(Binding(DEAD_LETTERS, dead, service))
     arguments = {

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import aio_pika
 
+from llegada.messaging.dead_letter_desk import DeskError
 from llegada.messaging.subscription import Subscription
 from llegada.messaging.topology import TopologyError, declare, topology
-from llegada.runtime import discovery
+from llegada.runtime import dead_letters_cli, discovery
 from llegada.runtime.migrate import migrate
 from llegada.runtime.run import run, runtime_settings
 from llegada.runtime.settings import SettingsError
@@ -30,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _describe(as_json=chosen.json)
             case "topology":
                 asyncio.run(_topology_apply())
-    except (SettingsError, discovery.DiscoveryError, TopologyError) as error:
+            case "dead-letters":
+                return dead_letters_cli.run(chosen)
+    except (SettingsError, discovery.DiscoveryError, TopologyError, DeskError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
@@ -49,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     describe.add_argument("--json", action="store_true")
     topology_command = commands.add_parser("topology", help="exchanges, queues and bindings of all services")
     topology_command.add_argument("what", choices=["apply"])
+    dead_letters_cli.add_commands(commands)
     return parser
 
 

@@ -22,12 +22,14 @@ from aio_pika.exceptions import AMQPError
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from llegada.messaging.broker import Binding
+from llegada.messaging.broker import Binding, DeadLetterQueues
+from llegada.messaging.dead_letters import Keeper
 from llegada.messaging.delivery import Consumer
 from llegada.messaging.inline import InlineDispatcher
 from llegada.messaging.publisher import Publisher
 from llegada.messaging.relay import Relay
-from llegada.messaging.topology import Topology, TopologyError, check, topology
+from llegada.messaging.replays import Replayer
+from llegada.messaging.topology import UNROUTABLE, Topology, TopologyError, check, dead_letter_queue, topology
 from llegada.messaging.transaction import Database
 from llegada.runtime import discovery
 from llegada.runtime.database import SYSTEM_ROLE, engine
@@ -55,6 +57,8 @@ class Process:
         self._bindings: list[Binding] = []
         self._relays: list[Relay] = []
         self._inline: InlineDispatcher | None = None
+        self._keeper: Keeper | None = None
+        self._replayer: Replayer | None = None
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -71,6 +75,8 @@ class Process:
                 tasks.create_task(server.serve())
                 if self._inline is not None:
                     tasks.create_task(self._inline.loop())
+                if self._replayer is not None:
+                    tasks.create_task(self._replayer.run())
                 messaging = tasks.create_task(self._messaging()) if self.settings.amqp_url else None
                 tasks.create_task(self._end(server, messaging))
 
@@ -80,10 +86,13 @@ class Process:
         for service in inside:
             self._databases[service.name] = Database(self._engine(service.package, SYSTEM_ROLE), service.package)
             self._consumers[service.name] = []
-        if not self.settings.queue_enabled:
-            self._inline = InlineDispatcher(self._databases)
-        app = None
         schemas = {name: service.package for name, service in installed.items()}
+        self._keep_dead_letters(inside, schemas)
+        if not self.settings.queue_enabled:
+            if self._keeper is None:
+                raise SettingsError("QUEUE_ENABLED=false needs the service that keeps dead letters beside the others")
+            self._inline = InlineDispatcher(self._databases, self._keeper)
+        app = None
         for service in inside:
             settings = _own_settings(service)
             resources = Resources(
@@ -104,6 +113,14 @@ class Process:
         name = self._services[0].name if len(self._services) == 1 else "llegada"
         return ProcessApp(name, self._health, app)
 
+    def _keep_dead_letters(self, inside: Sequence[Service[Any, Any]], schemas: dict[str, str]) -> None:
+        for service in inside:
+            if service.keeps_dead_letters:
+                database = self._databases[service.name]
+                self._keeper = Keeper(database)
+                if service in self._services:
+                    self._replayer = Replayer(database, schemas)
+
     def _engine(self, package: str, role: str, *, pooled: bool = True) -> AsyncEngine:
         url = self.settings.database_url.get_secret_value()
         made = engine(url, package, role=role, pool_size=self.settings.database_pool, pooled=pooled)
@@ -114,12 +131,14 @@ class Process:
         """Relay and consumers, as soon as the broker has what they need. Without the queue: only what is left over."""
         assert self.settings.amqp_url is not None  # the caller has looked
         url = self.settings.amqp_url.get_secret_value()
-        wanted = topology({service.name: service.subscriptions for service in self._services})
-        if not await self._prepared(url, wanted):
+        keeps = any(service.keeps_dead_letters for service in self._services)
+        needed = discovery.installed().values() if keeps else self._services
+        if not await self._prepared(url, topology({service.name: service.subscriptions for service in needed})):
             return
         for service in self._services:
             concurrency = self.settings.queue_concurrency
-            self._bindings.append(Binding(url, service.name, self._consumers[service.name], concurrency))
+            consumers, dead_letters = self._consumers[service.name], self._dead_letters(service)
+            self._bindings.append(Binding(url, service.name, consumers, concurrency, dead_letters))
             if self.settings.queue_enabled:
                 login = Database(self._engine(service.package, _LOGIN, pooled=False), service.package)
                 self._relays.append(Relay(service.name, login, Publisher(url, f"{service.name} relay")))
@@ -129,6 +148,11 @@ class Process:
             for binding in self._bindings:
                 tasks.create_task(binding.start())
         log.info("messaging_ended")
+
+    def _dead_letters(self, service: Service[Any, Any]) -> DeadLetterQueues | None:
+        if not service.keeps_dead_letters or self._keeper is None:
+            return None
+        return DeadLetterQueues([*map(dead_letter_queue, discovery.installed()), UNROUTABLE], self._keeper)
 
     async def _prepared(self, url: str, wanted: Topology) -> bool:
         """Wait until every exchange and queue is there; False when the process stops before."""
@@ -164,6 +188,8 @@ class Process:
         if self._inline is not None:
             drains.append(self._inline.drain(seconds))
         await asyncio.gather(*drains)
+        if self._replayer is not None:
+            self._replayer.stop()
         for relay in self._relays:
             relay.stop()
         if messaging is not None:

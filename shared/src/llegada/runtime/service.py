@@ -37,7 +37,8 @@ class Resources:
 class Service(Generic[S, H]):
     """Static, so that topology, documentation and tests can read it without starting anything.
 
-    `app` is given where the process answers more than health and metrics over HTTP.
+    `app` is given where the process answers more than health and metrics over HTTP. `keeps_dead_letters`: the one
+    service in whose schema the dead letters of all services rest.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Service(Generic[S, H]):
     build: Callable[[S, Resources], AbstractAsyncContextManager[H]]
     subscriptions: tuple[Subscription[H], ...]
     app: Callable[[S, Resources, H], ASGIApp] | None = None
+    keeps_dead_letters: bool = False
 
     @property
     def package(self) -> str:
