@@ -27,6 +27,12 @@ from llegada_dev.system import System, system
 ANSWERS = 20
 """Requests of the side-by-side part: each takes 2–6 s without the queue."""
 
+UNLIMITED = {
+    "PAYMENT_WORKER_BOLD_PER_SECOND": "0",
+    "NOTIFICATION_WORKER_WHATSAPP_PER_SECOND": "0",
+    "NOTIFICATION_WORKER_WHATSAPP_PER_SECOND_TO_ONE": "0",
+}
+
 
 @dataclass(frozen=True)
 class Load:
@@ -152,7 +158,7 @@ def main() -> int:
     with ExitStack() as stack:
         with_queue = asyncio.run(answer_times(_stage(stack, queue=True, latency="1-3"), 0))
     with ExitStack() as stack:
-        made = _stage(stack, queue=True, latency="0", more={"QUEUE_CONCURRENCY": "20"})
+        made = _stage(stack, queue=True, latency="0", more={"QUEUE_CONCURRENCY": "20", **UNLIMITED})
         loads = {rate: asyncio.run(steady_load(made, rate, chosen.seconds)) for rate in chosen.rates}
         throughput = asyncio.run(burst(made, chosen.burst))
     table = report(without, with_queue, loads, throughput, chosen.seconds)

@@ -22,6 +22,7 @@ from llegada.messaging.broker import Binding
 from llegada.messaging.delivery import Consumer
 from llegada.messaging.effects import AskStaff, Attempt, Effect, EffectKey, Found, NotWanted, SendAgain
 from llegada.messaging.envelope import Envelope, Lane, first
+from llegada.messaging.gate import Limit, Way
 from llegada.messaging.outbox import add, event_message
 from llegada.messaging.publisher import Publisher
 from llegada.messaging.relay import Relay
@@ -65,6 +66,7 @@ class Probe:
     on_perform: list[Exception | None] = field(default_factory=list)
     look_up_answer: Found | SendAgain | AskStaff = field(default_factory=lambda: SendAgain("cannot be known"))
     not_wanted: NotWanted | None = None
+    limits: list[Limit] = field(default_factory=list)
     entered: asyncio.Event = field(default_factory=asyncio.Event)
     gate: asyncio.Event | None = None
 
@@ -85,6 +87,9 @@ class LinkEffect:
 
     def key(self) -> EffectKey:
         return EffectKey(1, "link", self._event.subject, self._event.payment_link_intent)
+
+    def way(self) -> Way:
+        return Way("bold", "1", self._probe.limits)
 
     async def still_wanted(self) -> NotWanted | None:
         return self._probe.not_wanted

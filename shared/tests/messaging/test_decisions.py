@@ -18,12 +18,13 @@ from llegada.messaging.failures import (
     Permanent,
     ProviderDown,
     RateLimited,
+    SlotLater,
     Transient,
     TryAgain,
     Undecodable,
     decide,
 )
-from llegada.messaging.retry import RUNGS, RetryPolicy, rung_at_least
+from llegada.messaging.retry import RUNGS, RetryPolicy, rung_at_least, rung_at_most
 from llegada.messaging.subscription import SignatureError, Subscription
 from llegada.messaging.transaction import Transaction
 
@@ -43,6 +44,11 @@ def test_a_delay_is_rounded_up_to_its_rung(seconds: float, rung: int) -> None:
     assert rung_at_least(timedelta(seconds=seconds)) == timedelta(seconds=rung)
 
 
+@pytest.mark.parametrize(("seconds", "rung"), [(0.5, 1), (1, 1), (1.9, 1), (2, 2), (7.9, 4), (9000, 4096)])
+def test_a_slot_is_never_missed_by_a_rung_that_is_too_long(seconds: float, rung: int) -> None:
+    assert rung_at_most(timedelta(seconds=seconds)) == timedelta(seconds=rung)
+
+
 @pytest.mark.parametrize(
     ("failure", "attempt", "decision"),
     [
@@ -52,7 +58,8 @@ def test_a_delay_is_rounded_up_to_its_rung(seconds: float, rung: int) -> None:
         (OutcomeUnknown("x"), 1, TryAgain(2 * SECOND, counts=True)),
         (OutcomeUnknown("x"), 3, GiveUp("failed 3 times")),
         (RateLimited("x", retry_after=5 * SECOND), 9, TryAgain(8 * SECOND, counts=False)),
-        (ProviderDown("x"), 1, TryAgain(2 * SECOND, counts=False)),
+        (ProviderDown("x", retry_after=30 * SECOND), 9, TryAgain(32 * SECOND, counts=False)),
+        (SlotLater("x", retry_after=30 * SECOND), 9, TryAgain(16 * SECOND, counts=False)),
         (LeaseHeld("x", retry_after=40 * SECOND), 9, TryAgain(64 * SECOND, counts=False)),
         (Permanent("x"), 1, GiveUp("trying again cannot help")),
         (Credentials("x"), 1, GiveUp("trying again cannot help")),
@@ -64,7 +71,7 @@ def test_what_happens_after_a_failure(failure: Failure, attempt: int, decision: 
 
 
 def test_a_wait_ends_when_it_is_too_late() -> None:
-    assert isinstance(decide(ProviderDown("x"), 1, timedelta(hours=25), POLICY), GiveUp)
+    assert isinstance(decide(ProviderDown("x", retry_after=SECOND), 1, timedelta(hours=25), POLICY), GiveUp)
 
 
 def test_derived_ids_tell_cause_subscriber_type_and_ordinal_apart() -> None:

@@ -17,6 +17,7 @@ from llegada.events.reservation import ReservationCreated
 from llegada.events.types import Channel
 from llegada.messaging.effects import Attempt, Effect, EffectKey, NotWanted, SendAgain
 from llegada.messaging.failures import Permanent
+from llegada.messaging.gate import Way
 from llegada.messaging.subscription import Batch
 from llegada.messaging.transaction import Transaction
 from notification_worker.mail import Mail, Mailer
@@ -102,6 +103,9 @@ class WhatsAppMessage(_Message):
         super().__init__(event, store)
         self._whatsapp = whatsapp
 
+    def way(self) -> Way:
+        return self._whatsapp.way(self._event.organization_id, self._event.recipient)
+
     async def perform(self, attempt: Attempt) -> NotificationSent:
         event, before = self._event, self._before()
         texts = written(event, before.wording)
@@ -126,6 +130,9 @@ class EmailMessage(_Message):
         super().__init__(event, store)
         self._mailer = mailer
         self._sender = sender
+
+    def way(self) -> Way:
+        return Way("smtp", self._mailer.host)
 
     async def perform(self, attempt: Attempt) -> NotificationSent:
         texts = written(self._event, self._before().wording)

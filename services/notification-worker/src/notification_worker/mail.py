@@ -61,6 +61,10 @@ class Mailer:
     def __init__(self, server: MailServer) -> None:
         self._server = server
 
+    @property
+    def host(self) -> str:
+        return self._server.host
+
     async def send(self, mail: Mail) -> None:
         """Raises the failures of this module; OutcomeUnknown only after the message was handed over."""
         server = self._server

@@ -14,7 +14,7 @@ from llegada.runtime.service import Resources, Service
 from notification_worker.handlers import Notifications
 from notification_worker.mail import Mailer, MailServer
 from notification_worker.store import Store
-from notification_worker.whatsapp import Account, WhatsApp
+from notification_worker.whatsapp import META_LIMITS, Account, Limits, WhatsApp
 
 
 class Settings(BaseSettings):
@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     whatsapp_url: str = "https://graph.facebook.com"
     whatsapp_version: Annotated[str, Field(pattern=r"^v[0-9]+\.0$")] = "v23.0"
     whatsapp_accounts: dict[int, Account] = Field(default_factory=dict)
+    whatsapp_per_second: Annotated[float, Field(ge=0)] = META_LIMITS.per_second
+    whatsapp_per_second_to_one: Annotated[float, Field(ge=0)] = META_LIMITS.per_second_to_one
     smtp_host: str
     smtp_port: Annotated[int, Field(ge=1, le=65535)] = 587
     smtp_tls: Literal["none", "starttls", "tls"] = "starttls"
@@ -39,7 +41,8 @@ async def build(settings: Settings, resources: Resources) -> AsyncGenerator[Noti
         settings.smtp_host, settings.smtp_port, settings.smtp_tls, settings.smtp_user, settings.smtp_password
     )
     async with ProviderClient("whatsapp", settings.whatsapp_url) as http:
-        whatsapp = WhatsApp(http, settings.whatsapp_version, settings.whatsapp_accounts)
+        limits = Limits(settings.whatsapp_per_second, settings.whatsapp_per_second_to_one)
+        whatsapp = WhatsApp(http, settings.whatsapp_version, settings.whatsapp_accounts, limits)
         yield Notifications(Store(resources.database), whatsapp, Mailer(server), settings.sender)
 
 

@@ -13,6 +13,7 @@ import httpx
 from pydantic import BaseModel, SecretStr
 
 from llegada.messaging.failures import Credentials, Failure, OutcomeUnknown, Permanent, RateLimited, Transient
+from llegada.messaging.gate import Limit, Way
 from llegada.runtime.http import ProviderClient, retry_after
 
 RE_ENGAGEMENT = "131047"
@@ -85,13 +86,42 @@ class Template:
     parameters: list[str]
 
 
-class WhatsApp:
-    """`accounts`: organization → sender; `version` like `v23.0`."""
+@dataclass(frozen=True)
+class Limits:
+    """Messages a second of one sender, and of one sender to one guest; 0: no limit of our own."""
 
-    def __init__(self, http: ProviderClient, version: str, accounts: Mapping[int, Account]) -> None:
+    per_second: float
+    per_second_to_one: float
+
+
+META_LIMITS = Limits(per_second=80, per_second_to_one=1 / 6)
+_BURST_TO_ONE = 10
+"""A guest may get some messages at once. Meta takes 45 ahead, and then wants the time back
+(developers.facebook.com/documentation/business-messaging/whatsapp: throughput, pair rate limit)."""
+
+
+class WhatsApp:
+    """`accounts`: organization → sender; `version` like `v23.0`; `limits`: Meta's, unless tests want others."""
+
+    def __init__(
+        self, http: ProviderClient, version: str, accounts: Mapping[int, Account], limits: Limits = META_LIMITS
+    ) -> None:
         self._http = http
         self._version = version
         self._accounts = accounts
+        self._limits = limits
+
+    def way(self, organization_id: int, to: str) -> Way:
+        """The sender's limits: first how often one guest may be written to, then all together."""
+        account = self._accounts.get(organization_id)
+        if account is None:  # `send` says what is missing
+            return Way("whatsapp", f"organization-{organization_id}")
+        number, limits = account.phone_number_id, []
+        if self._limits.per_second_to_one:
+            limits.append(Limit(f"whatsapp/{number}/{to}", self._limits.per_second_to_one, _BURST_TO_ONE))
+        if self._limits.per_second:
+            limits.append(Limit(f"whatsapp/{number}", self._limits.per_second))
+        return Way("whatsapp", number, limits)
 
     async def send_text(self, organization_id: int, to: str, text: str, own_key: str) -> str:
         """Free text, allowed for 24 hours after the guest wrote; returns WhatsApp's message id."""

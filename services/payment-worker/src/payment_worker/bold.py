@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from llegada.events.types import Money
 from llegada.messaging.failures import Credentials, Failure, OutcomeUnknown, Permanent, RateLimited, Transient
+from llegada.messaging.gate import Limit, Way
 from llegada.runtime.http import ProviderClient, retry_after
 
 _LINKS = "/online/link/v1"
@@ -46,7 +47,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Limit:
+class AmountRange:
     """What one payment method takes, in whole pesos."""
 
     least: int
@@ -54,13 +55,22 @@ class Limit:
 
 
 class Bold:
-    """`merchants`: organization → identity key. Limits are per merchant and change: read, and kept for ten minutes."""
+    """`merchants`: organization → identity key. Limits are per merchant and change: read, and kept for ten minutes.
 
-    def __init__(self, http: ProviderClient, merchants: Mapping[int, SecretStr]) -> None:
+    `per_second`: calls that a merchant may make; Bold publishes no figure. 0: no limit of our own.
+    """
+
+    def __init__(self, http: ProviderClient, merchants: Mapping[int, SecretStr], per_second: float = 0) -> None:
         self._http = http
         self._merchants = merchants
-        self._limits: dict[int, tuple[float, dict[str, Limit]]] = {}
+        self._per_second = per_second
+        self._limits: dict[int, tuple[float, dict[str, AmountRange]]] = {}
         self._reading: dict[int, asyncio.Lock] = {}
+
+    def way(self, organization_id: int) -> Way:
+        account = str(organization_id)
+        limits = [Limit(f"bold/{account}", self._per_second)] if self._per_second else []
+        return Way("bold", account, limits)
 
     async def create_link(
         self, organization_id: int, reference: str, amount: Money, description: str, expires_at: datetime
@@ -88,7 +98,7 @@ class Bold:
             raise OutcomeUnknown("Bold's answer holds no link", code="shape")
         return Link(link_id, url)
 
-    async def _methods(self, organization_id: int) -> dict[str, Limit]:
+    async def _methods(self, organization_id: int) -> dict[str, AmountRange]:
         async with self._reading.setdefault(organization_id, asyncio.Lock()):
             read_at, limits = self._limits.get(organization_id, (0.0, {}))
             if limits and time.monotonic() - read_at < _LIMITS_FRESH:
@@ -97,7 +107,7 @@ class Bold:
             found = (answer.get("payload") or answer).get("payment_methods")
             if not isinstance(found, dict) or not found:
                 raise Transient("Bold named no payment methods", code="shape")
-            limits = {name: Limit(int(limit["min"]), int(limit["max"])) for name, limit in found.items()}
+            limits = {name: AmountRange(int(limit["min"]), int(limit["max"])) for name, limit in found.items()}
             self._limits[organization_id] = time.monotonic(), limits
             return limits
 
@@ -154,7 +164,7 @@ def _errors(response: httpx.Response) -> list[tuple[str, str]]:
     return [(str(e.get("code", "?")), str(e.get("message") or e.get("description") or "no text")) for e in known]
 
 
-def _takes(limit: Limit, amount: Money) -> bool:
+def _takes(limit: AmountRange, amount: Money) -> bool:
     return limit.least <= amount.amount <= limit.most
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from llegada.events.payment import PaymentLinkCreated
 from llegada.events.reservation import ReservationCreated
 from llegada.messaging.effects import Attempt, Effect, EffectKey, NotWanted, SendAgain
+from llegada.messaging.gate import Way
 from payment_worker.bold import Bold, expiry
 
 KIND = "payment-link"
@@ -31,6 +32,9 @@ class PaymentLink:
 
     def key(self) -> EffectKey:
         return EffectKey(self._event.organization_id, KIND, self._event.subject, self._event.payment_link_intent)
+
+    def way(self) -> Way:
+        return self._bold.way(self._event.organization_id)
 
     async def still_wanted(self) -> NotWanted | None:
         return None  # nothing ends the wish for a first link yet

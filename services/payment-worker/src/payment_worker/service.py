@@ -17,19 +17,22 @@ from payment_worker.handlers import Payments
 
 
 class Settings(BaseSettings):
-    """`merchants`: JSON, organization id → identity key at Bold."""
+    """`merchants`: JSON, organization id → identity key at Bold. `bold_per_second`: of one merchant; 0: no limit."""
 
     model_config = SettingsConfigDict(env_prefix="PAYMENT_WORKER_")
 
     bold_url: str = "https://integrations.api.bold.co"
     merchants: dict[int, SecretStr]
+    bold_per_second: Annotated[float, Field(ge=0)] = 10
     link_lifetime_hours: Annotated[int, Field(ge=1, le=24 * 365)] = 72
 
 
 @asynccontextmanager
 async def build(settings: Settings, _resources: Resources) -> AsyncGenerator[Payments]:
     async with ProviderClient("bold", settings.bold_url) as http:
-        yield Payments(Bold(http, settings.merchants), timedelta(hours=settings.link_lifetime_hours))
+        yield Payments(
+            Bold(http, settings.merchants, settings.bold_per_second), timedelta(hours=settings.link_lifetime_hours)
+        )
 
 
 service = Service(

@@ -28,7 +28,9 @@ from llegada.messaging.topology import queue_name
 log = structlog.get_logger()
 
 STATE_PREFETCH = 100
-"""Deliveries in flight of a handler that only changes state; effects have `QUEUE_CONCURRENCY`."""
+"""Deliveries in flight of a handler that only changes state."""
+WAITING = 4
+"""For each effect inside its call so many deliveries may be at hand: those that take a slot, or sleep for it."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Binding:
         self._service = service
         self._subscribers: list[RabbitSubscriber] = []
         for consumer in consumers:
-            prefetch = concurrency if consumer.subscription.has_effect else STATE_PREFETCH
+            prefetch = concurrency * WAITING if consumer.subscription.has_effect else STATE_PREFETCH
             for lane in Lane:
                 name = queue_name(service, consumer.subscription.action, lane)
                 self._subscribe(name, prefetch, partial(_deliver, consumer))

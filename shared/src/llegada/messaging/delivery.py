@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Generic, TypeVar, cast
 from uuid import UUID, uuid4
 
@@ -21,6 +22,7 @@ from llegada.messaging import metrics, outbox
 from llegada.messaging.effects import CALL_LIMIT, LEASE, AskStaff, Attempt, Claim, Closing, Effect, Found, claim
 from llegada.messaging.envelope import Envelope
 from llegada.messaging.failures import Failure, LeaseHeld, OutcomeUnknown, Permanent, Transient, Undecodable
+from llegada.messaging.gate import Gate
 from llegada.messaging.group_commit import GroupCommit
 from llegada.messaging.inbox import Settled, Settlement, settle, settle_done
 from llegada.messaging.outcomes import Outcomes
@@ -49,7 +51,10 @@ class _Pending:
 class Consumer(Generic[H]):
     """One subscription of a running service, bound to its handlers and its database."""
 
-    def __init__(self, service: str, subscription: Subscription[H], handlers: H, database: Database) -> None:
+    def __init__(
+        self, service: str, subscription: Subscription[H], handlers: H, database: Database, concurrency: int = 5
+    ) -> None:
+        """`concurrency`: how many effects may be inside their calls at once."""
         subscription.check()
         self.service = service
         self.subscription = subscription
@@ -59,6 +64,8 @@ class Consumer(Generic[H]):
         self._outcomes = Outcomes(service, subscription.action, subscription.retry, subscription.step)
         self._handlers = handlers
         self._database = database
+        self._gate = Gate(service, database)
+        self._calls = asyncio.Semaphore(concurrency)
         self._takes_batch = subscription.takes_batch
         self._changes = GroupCommit(self._change_state)
         self._types = event_types() if Event in subscription.consumes else {t.type: t for t in subscription.consumes}
@@ -90,7 +97,11 @@ class Consumer(Generic[H]):
             if self._has_effect:
                 handler = cast("Callable[[H, Event], Effect[Any]]", self.subscription.handler)
                 effect = handler(self._handlers, event)
-                return await self._make_effect(effect, event, envelope, body, held_until)
+                failing = await self._hold(
+                    partial(self._gate.enter, self.name, envelope.id, effect.way(), envelope.lane)
+                )
+                async with self._calls:
+                    return await self._make_effect(effect, event, envelope, body, held_until, failing=failing)
             return await self._changes.submit(_Pending(Delivered(event, envelope), held_until))
         except Failure as failure:
             caught = failure
@@ -149,7 +160,14 @@ class Consumer(Generic[H]):
         return [await handler(self._handlers, delivered.event, tx) for delivered in batch]
 
     async def _make_effect(
-        self, effect: Effect[Any], event: Event, envelope: Envelope, body: bytes, held_until: datetime | None
+        self,
+        effect: Effect[Any],
+        event: Event,
+        envelope: Envelope,
+        body: bytes,
+        held_until: datetime | None,
+        *,
+        failing: bool,
     ) -> tuple[str, list[int]]:
         """Intended is committed first, then the call, then done + receipt + inbox + outbox in one statement."""
         key, owner = effect.key(), uuid4()
@@ -167,7 +185,7 @@ class Consumer(Generic[H]):
                 settlement = self._outcomes.skipped(envelope, not_wanted.reason, event, key.intent)
             else:
                 published = await self._found(effect, claimed.attempt) if claimed.doubtful else None
-                published = published or await self._perform(effect, claimed.attempt, lease_ends)
+                published = published or await self._call(effect, claimed.attempt, lease_ends, failing=failing)
                 closing = Closing(key, owner, "done", "done", published.model_dump(mode="json"))
                 settlement = self._outcomes.done(envelope, published)
         except Failure as failure:
@@ -209,6 +227,22 @@ class Consumer(Generic[H]):
         if isinstance(answer, AskStaff):
             raise Permanent(answer.reason, advice=answer.advice, code="outcome unknown")
         return None
+
+    async def _call(self, effect: Effect[Any], attempt: Attempt, lease_ends: float, *, failing: bool) -> Event:
+        """Perform, and tell the breaker what the provider is like."""
+        way = effect.way()
+        try:
+            published = await self._perform(effect, attempt, lease_ends)
+        except (Transient, OutcomeUnknown):
+            await self._hold(partial(self._gate.failed, way))
+            raise
+        except Failure:
+            if failing:
+                await self._hold(partial(self._gate.worked, way))
+            raise
+        if failing:
+            await self._hold(partial(self._gate.worked, way))
+        return published
 
     async def _perform(self, effect: Effect[Any], attempt: Attempt, lease_ends: float) -> Event:
         if time.monotonic() + CALL_LIMIT.total_seconds() > lease_ends:

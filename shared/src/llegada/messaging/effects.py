@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from llegada.events.event import Event
+from llegada.messaging.gate import Way
 from llegada.messaging.transaction import Transaction
 
 P_co = TypeVar("P_co", bound=Event, covariant=True)
@@ -79,6 +80,10 @@ class Effect(Protocol[P_co]):
 
     def key(self) -> EffectKey:
         """The row in which everybody who wants this effect meets."""
+        ...
+
+    def way(self) -> Way:
+        """The provider's account that the call goes through: its limits, and its circuit breaker."""
         ...
 
     async def still_wanted(self) -> NotWanted | None:

@@ -2,8 +2,9 @@
 
 Failure
 ├── Transient        the answer proves that nothing was done: try again on the ladder
-├── RateLimited      wait at least `retry_after`; not an attempt
-├── ProviderDown     wait; not an attempt
+├── RateLimited      the provider asks to wait at least `retry_after`; not an attempt
+├── ProviderDown     the circuit breaker is open: wait until it lets a probe through; not an attempt
+├── SlotLater        our own limit: the reserved slot comes in `retry_after`; not an attempt, nothing to tell staff
 ├── LeaseHeld        another delivery is inside the same effect: wait; not an attempt, nothing to tell staff
 ├── OutcomeUnknown   the effect may or may not have happened: an attempt, and the next one finds out first
 ├── Permanent        the same request will never work: dead letter
@@ -16,13 +17,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import ClassVar
 
-from llegada.messaging.retry import RetryPolicy, rung_at_least
+from llegada.messaging.retry import RetryPolicy, rung_at_least, rung_at_most
 
 
 class FailureClass(StrEnum):
     TRANSIENT = "transient"
     RATE_LIMITED = "rate_limited"
     PROVIDER_DOWN = "provider_down"
+    SLOT_LATER = "slot_later"
     LEASE_HELD = "lease_held"
     OUTCOME_UNKNOWN = "outcome_unknown"
     PERMANENT = "permanent"
@@ -56,6 +58,18 @@ class RateLimited(Failure):
 
 class ProviderDown(Failure):
     failure_class = FailureClass.PROVIDER_DOWN
+
+    def __init__(self, reason: str, *, retry_after: timedelta) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class SlotLater(Failure):
+    failure_class = FailureClass.SLOT_LATER
+
+    def __init__(self, reason: str, *, retry_after: timedelta) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
 
 
 class LeaseHeld(Failure):
@@ -107,11 +121,11 @@ def decide(failure: Failure, attempt: int, age: timedelta, policy: RetryPolicy) 
             return TryAgain(rung_at_least(failure.retry_after), counts=False)
         case Permanent() | Credentials() | Undecodable():
             return GiveUp("trying again cannot help")
-        case RateLimited() | ProviderDown():
+        case RateLimited() | ProviderDown() | SlotLater():
             if age >= policy.give_up_after:
                 return GiveUp(f"still not possible after {policy.give_up_after}")
-            wait = failure.retry_after if isinstance(failure, RateLimited) else policy.delay(attempt)
-            return TryAgain(rung_at_least(wait), counts=False)
+            rung = rung_at_most if isinstance(failure, SlotLater) else rung_at_least
+            return TryAgain(rung(failure.retry_after), counts=False)
         case _ if attempt >= policy.attempts:
             return GiveUp(f"failed {attempt} times")
         case _:

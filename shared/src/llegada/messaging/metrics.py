@@ -23,3 +23,6 @@ OUTBOX_ROWS = Gauge("llegada_outbox_rows", "Outbox rows that wait", ["service"])
 OUTBOX_OLDEST_SECONDS = Gauge("llegada_outbox_oldest_seconds", "Age of the oldest waiting outbox row", ["service"])
 RELAY_ACTIVE = Gauge("llegada_relay_active", "1 where this process is the service's one relay", ["service"])
 DEAD_LETTERS_OPEN = Gauge("llegada_dead_letters_open", "Dead letters that nobody has settled", ["service"])
+CIRCUIT_OPENED = Counter(
+    "llegada_circuit_opened", "Failed calls that found or made the breaker open", ["service", "provider"]
+)

@@ -12,7 +12,7 @@ from llegada.events.event import Event
 from llegada.events.job import JobFailed, JobRetrying, JobSkipped
 from llegada.events.types import OrganizationId, ReservationId
 from llegada.messaging.envelope import Envelope, caused
-from llegada.messaging.failures import Failure, GiveUp, LeaseHeld, TryAgain, decide, next_try
+from llegada.messaging.failures import Failure, GiveUp, LeaseHeld, SlotLater, TryAgain, decide, next_try
 from llegada.messaging.inbox import Settlement
 from llegada.messaging.outbox import OutboxMessage, dead_letter_message, event_message, retry_message
 from llegada.messaging.retry import RetryPolicy
@@ -90,7 +90,7 @@ class Outcomes:
         again = replace(envelope.again(counts=decision.counts), notes={**notes, "next_try_at": due.isoformat()})
         queue = queue_name(self.service, self.action, envelope.lane)
         messages = [retry_message(queue, again, body, decision.delay, due)]
-        if not isinstance(failure, LeaseHeld):  # somebody else is at it: nothing that staff should see
+        if not isinstance(failure, LeaseHeld | SlotLater):  # it takes its turn: nothing that staff should see
             job = JobRetrying(**about, attempt=again.attempt, next_try_at=due)
             messages.append(self._job(job, envelope))
         outcome = "retrying" if decision.counts else "waiting"

@@ -16,6 +16,7 @@ import structlog
 from aio_pika.exceptions import AMQPError
 
 from llegada.messaging import metrics
+from llegada.messaging.gate import CLEAN
 from llegada.messaging.publisher import Outgoing, Publisher, Receipt
 from llegada.messaging.transaction import Database, Transaction, database_away
 
@@ -118,6 +119,7 @@ class Relay:
     async def _beat(self, connection: Transaction) -> None:
         await connection.execute(_BEAT)
         await connection.execute(_RELEASE)
+        await connection.execute(CLEAN)
         row = await connection.fetchrow(_LAG)
         assert row is not None  # an aggregate always has one row
         metrics.OUTBOX_ROWS.labels(service=self.service).set(row["rows"])

@@ -31,3 +31,8 @@ class RetryPolicy:
 def rung_at_least(delay: timedelta) -> timedelta:
     """The shortest rung that is not shorter than `delay`."""
     return next((rung for rung in RUNGS if rung >= delay), RUNGS[-1])
+
+
+def rung_at_most(delay: timedelta) -> timedelta:
+    """The longest rung that is not longer than `delay`: for what must not be late."""
+    return next((rung for rung in reversed(RUNGS) if rung <= delay), RUNGS[0])

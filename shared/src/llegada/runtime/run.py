@@ -104,7 +104,8 @@ class Process:
             )
             handlers = await self._stack.enter_async_context(service.build(settings, resources))
             database = self._databases[service.name]
-            consumers = [Consumer(service.name, s, handlers, database) for s in service.subscriptions]
+            concurrency = self.settings.queue_concurrency
+            consumers = [Consumer(service.name, s, handlers, database, concurrency) for s in service.subscriptions]
             self._consumers[service.name] = consumers
             if self._inline is not None:
                 self._inline.add(consumers)
