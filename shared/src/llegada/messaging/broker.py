@@ -62,12 +62,14 @@ class Binding:
             log_level=logging.DEBUG,
             apply_types=False,
         )
-        self._in_flight = 0
+        self.service = service
+        self.queues: list[str] = []
+        self.in_flight = 0
+        self._consumers = consumers
         self._idle = asyncio.Event()
         self._idle.set()
         self.last_settled = time.monotonic()
         self.started = False
-        self._service = service
         self._subscribers: list[RabbitSubscriber] = []
         for consumer in consumers:
             prefetch = concurrency * WAITING if consumer.subscription.has_effect else STATE_PREFETCH
@@ -86,8 +88,13 @@ class Binding:
             return False
         return bool(connection.connected.is_set()) and all(s.running for s in self._subscribers)
 
+    def excused(self, now: float) -> bool:
+        """Whether there is a reason for settling nothing: the database is away, or an effect's lease is live."""
+        return any(consumer.holding or consumer.lease_ends > now for consumer in self._consumers)
+
     async def start(self) -> None:
         await self._broker.start()
+        self.last_settled = time.monotonic()
         self.started = True
 
     async def drain(self, seconds: float) -> None:
@@ -105,7 +112,7 @@ class Binding:
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
         except TimeoutError:
-            log.warning("drain_timeout", in_flight=self._in_flight)
+            log.warning("drain_timeout", in_flight=self.in_flight)
         try:
             async with asyncio.timeout(5):
                 await self._broker.stop()
@@ -126,12 +133,13 @@ class Binding:
             await self._consume(name, settle, message)
 
         subscriber(consume)
+        self.queues.append(name)
         self._subscribers.append(subscriber)
 
     async def _consume(
         self, queue: str, settle: Callable[[RabbitMessage], Awaitable[None]], message: RabbitMessage
     ) -> None:
-        self._in_flight += 1
+        self.in_flight += 1
         self._idle.clear()
         try:
             await settle(message)
@@ -143,8 +151,8 @@ class Binding:
             await message.ack()
             self.last_settled = time.monotonic()
         finally:
-            self._in_flight -= 1
-            if not self._in_flight:
+            self.in_flight -= 1
+            if not self.in_flight:
                 self._idle.set()
 
 

@@ -60,6 +60,9 @@ class Consumer(Generic[H]):
         self.subscription = subscription
         self.name = f"{service}.{subscription.action}"
         self.holding = 0
+        """Deliveries that wait for the database."""
+        self.lease_ends = 0.0
+        """When the last lease of this process ends, on the monotonic clock."""
         self._has_effect = subscription.has_effect
         self._outcomes = Outcomes(service, subscription.action, subscription.retry, subscription.step)
         self._handlers = handlers
@@ -201,7 +204,7 @@ class Consumer(Generic[H]):
 
     async def _claim(self, effect: Effect[Any], envelope: Envelope, owner: UUID) -> tuple[Claim, float]:
         """The claim, and the monotonic time at which its lease ends (earlier than the database thinks)."""
-        lease_ends = time.monotonic() + LEASE.total_seconds()
+        self.lease_ends = lease_ends = time.monotonic() + LEASE.total_seconds()
         async with self._database.connection() as connection:
             answer = await claim(
                 connection,

@@ -36,6 +36,7 @@ from llegada.runtime.database import SYSTEM_ROLE, engine
 from llegada.runtime.logging import configure
 from llegada.runtime.service import Resources, Service
 from llegada.runtime.settings import RuntimeSettings, SettingsError, explain
+from llegada.runtime.watchdog import Watchdog, depth_over_amqp
 from llegada.runtime.web import Health, ProcessApp
 
 log = structlog.get_logger()
@@ -59,6 +60,7 @@ class Process:
         self._inline: InlineDispatcher | None = None
         self._keeper: Keeper | None = None
         self._replayer: Replayer | None = None
+        self._watchdog = Watchdog(self._bindings, self._relays, self._database_answers, self._depth)
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -73,6 +75,7 @@ class Process:
             gc.freeze()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(server.serve())
+                tasks.create_task(self._watchdog.run())
                 if self._inline is not None:
                     tasks.create_task(self._inline.loop())
                 if self._replayer is not None:
@@ -112,7 +115,11 @@ class Process:
             if service.app is not None and service in self._services:
                 app = service.app(settings, resources, handlers)
         name = self._services[0].name if len(self._services) == 1 else "llegada"
-        return ProcessApp(name, self._health, app)
+        return ProcessApp(name, self._health, lambda: self._watchdog.content, app)
+
+    async def _depth(self, queues: Sequence[str]) -> int | None:
+        url = self.settings.amqp_url
+        return None if url is None else await depth_over_amqp(url.get_secret_value(), queues)
 
     def _keep_dead_letters(self, inside: Sequence[Service[Any, Any]], schemas: dict[str, str]) -> None:
         for service in inside:
@@ -169,7 +176,7 @@ class Process:
         return False
 
     async def _health(self) -> Health:
-        checks = {"database": all([await database.ping() for database in self._databases.values()])}
+        checks = {"database": await self._database_answers()}
         if self.settings.amqp_url is not None and self.settings.queue_enabled:
             now = time.monotonic()
             checks["consumers"] = bool(self._bindings) and all(b.connected for b in self._bindings)
@@ -180,6 +187,9 @@ class Process:
         serves = any(service.app is not None for service in self._services)
         return Health(checks["database"] if serves else all(checks.values()), checks)
 
+    async def _database_answers(self) -> bool:
+        return all([await database.ping() for database in self._databases.values()])
+
     async def _end(self, server: "_Server", messaging: "asyncio.Task[None] | None") -> None:
         await self._stopping.wait()
         log.info("drain")
@@ -189,6 +199,7 @@ class Process:
         if self._inline is not None:
             drains.append(self._inline.drain(seconds))
         await asyncio.gather(*drains)
+        self._watchdog.stop()
         if self._replayer is not None:
             self._replayer.stop()
         for relay in self._relays:

@@ -23,11 +23,19 @@ class Health:
 class ProcessApp:
     """`/health/live`, `/health/ready`, `/metrics`; everything else goes to the service's app, and is measured.
 
-    Live means that the event loop turns. Ready means that what the process needs for its work answers: 503 otherwise.
+    Live means that the event loop turns and the watchdog is content: 503 asks for a restart. Ready means that what the
+    process needs for its work answers: 503 otherwise.
     """
 
-    def __init__(self, service: str, health: Callable[[], Awaitable[Health]], app: ASGIApp | None) -> None:
+    def __init__(
+        self,
+        service: str,
+        health: Callable[[], Awaitable[Health]],
+        alive: Callable[[], bool],
+        app: ASGIApp | None,
+    ) -> None:
         self._service = service
+        self._alive = alive
         self._health = health
         self._app = app
 
@@ -38,12 +46,14 @@ class ProcessApp:
             return
         match scope["path"]:
             case "/health/live":
-                await _json(send, 200, {"status": "live", "service": self._service})
+                alive = self._alive()
+                body = {"status": "live" if alive else "stopped silently", "service": self._service}
+                await _json(send, 200 if alive else 503, body)
             case "/health/ready":
                 health = await self._health()
                 status = "ready" if health.ready else "not ready"
-                body = {"status": status, "service": self._service, "checks": health.checks}
-                await _json(send, 200 if health.ready else 503, body)
+                answer = {"status": status, "service": self._service, "checks": health.checks}
+                await _json(send, 200 if health.ready else 503, answer)
             case "/metrics":
                 await _answer(send, 200, CONTENT_TYPE_LATEST, generate_latest())
             case _ if self._app is None:
