@@ -118,6 +118,7 @@ def test_a_dead_letter_is_replayed_when_the_cause_is_gone_and_the_guest_gets_one
     assert _dead_letter(desk, created["id"]) is None
     checked = llegada(desk, "dead-letters", "check")
     assert checked["missing"] == []
+    assert llegada(desk, "topology", "check", "--json") == []
     shown = llegada(desk, "dead-letters", "show", str(letter["id"]))
     assert shown["state"] == "done"
     assert [entry["action"] for entry in shown["log"]] == ["replay", "finished"]
@@ -216,11 +217,10 @@ def _stored(desk: Desk, reservation_id: int) -> dict[str, Any]:
     return letter
 
 
-def llegada(desk: Desk, *arguments: str) -> dict[str, Any]:
+def llegada(desk: Desk, *arguments: str) -> Any:
     """What the operator's command prints."""
-    environment = {**os.environ, "DATABASE_URL": desk.system.infrastructure.database_url}
+    environment = {**os.environ, **desk.system.infrastructure.environment}
     command = [sys.executable, "-m", "llegada.runtime", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+    return json.loads(done.stdout)

@@ -5,15 +5,17 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import aio_pika
+import httpx
 
 from llegada.messaging.dead_letter_desk import DeskError
 from llegada.messaging.subscription import Subscription
 from llegada.messaging.topology import TopologyError, declare, topology
 from llegada.runtime import dead_letters_cli, discovery
 from llegada.runtime.migrate import migrate
-from llegada.runtime.run import run, runtime_settings
+from llegada.runtime.run import check_topology, run, runtime_settings
 from llegada.runtime.settings import SettingsError
 
 
@@ -30,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "describe":
                 _describe(as_json=chosen.json)
             case "topology":
-                asyncio.run(_topology_apply())
+                return asyncio.run(
+                    _topology_check(as_json=chosen.json) if chosen.what == "check" else _topology_apply()
+                )
             case "dead-letters":
                 return dead_letters_cli.run(chosen)
     except (SettingsError, discovery.DiscoveryError, TopologyError, DeskError) as error:
@@ -51,7 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     describe = commands.add_parser("describe", help="what every queue consumes and publishes")
     describe.add_argument("--json", action="store_true")
     topology_command = commands.add_parser("topology", help="exchanges, queues and bindings of all services")
-    topology_command.add_argument("what", choices=["apply"])
+    topology_command.add_argument("what", choices=["apply", "check"])
+    topology_command.add_argument("--json", action="store_true", help="findings of `check` as a list")
     dead_letters_cli.add_commands(commands)
     return parser
 
@@ -98,7 +103,7 @@ def _types(subscription: Subscription[object], which: str) -> list[str]:
     return [event.type or "#" for event in getattr(subscription, which)]
 
 
-async def _topology_apply() -> None:
+async def _topology_apply() -> int:
     url = runtime_settings().amqp_url
     if url is None:
         raise SettingsError("AMQP_URL is needed to apply the topology")
@@ -109,3 +114,22 @@ async def _topology_apply() -> None:
     except OSError as error:
         raise TopologyError(f"the broker cannot be reached: {error}") from error
     print(f"{len(wanted.exchanges)} exchanges, {len(wanted.queues)} queues, {len(wanted.bindings)} bindings are there")
+    return 0
+
+
+async def _topology_check(*, as_json: bool) -> int:
+    """0: nothing found; 1: findings; 2 (by the caller): the broker could not be asked."""
+    settings = runtime_settings()
+    if settings.amqp_url is None or settings.rabbitmq_management_url is None:
+        raise SettingsError("AMQP_URL and RABBITMQ_MANAGEMENT_URL are needed to check the topology")
+    try:
+        found = await check_topology(settings, discovery.installed().values())
+    except httpx.HTTPError as error:
+        raise TopologyError(f"the management API cannot be asked: {error!r}") from error
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in found], indent=2))
+    else:
+        for f in found:
+            print(f"{f.severity}: {f.object}: {f.what}. Why: {f.why}. Remedy: {f.remedy}.")
+        print(f"{len(found)} findings" if found else "nothing found: no message can be lost, doubled or held here")
+    return 1 if found else 0

@@ -9,12 +9,13 @@ import asyncio
 import gc
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from typing import Any
 
 import aio_pika
+import httpx
 import structlog
 import uvicorn
 import uvloop
@@ -30,6 +31,7 @@ from llegada.messaging.publisher import Publisher
 from llegada.messaging.relay import Relay
 from llegada.messaging.replays import Replayer
 from llegada.messaging.topology import UNROUTABLE, Topology, TopologyError, check, dead_letter_queue, topology
+from llegada.messaging.topology_check import Finding, findings, snapshot
 from llegada.messaging.transaction import Database
 from llegada.runtime import discovery
 from llegada.runtime.database import SYSTEM_ROLE, engine
@@ -143,6 +145,7 @@ class Process:
         needed = discovery.installed().values() if keeps else self._services
         if not await self._prepared(url, topology({service.name: service.subscriptions for service in needed})):
             return
+        await _warn_of_topology(self.settings)
         for service in self._services:
             concurrency = self.settings.queue_concurrency
             consumers, dead_letters = self._consumers[service.name], self._dead_letters(service)
@@ -231,6 +234,28 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Any:
         yield
+
+
+async def check_topology(settings: RuntimeSettings, services: Iterable[Service[Any, Any]]) -> list[Finding]:
+    """What is wrong with the broker for these services. Needs both addresses; raises httpx.HTTPError."""
+    assert settings.rabbitmq_management_url is not None
+    assert settings.amqp_url is not None
+    wanted = topology({service.name: service.subscriptions for service in services})
+    url, amqp_url = settings.rabbitmq_management_url.get_secret_value(), settings.amqp_url.get_secret_value()
+    return findings(wanted, await snapshot(url, amqp_url), list(discovery.installed()))
+
+
+async def _warn_of_topology(settings: RuntimeSettings) -> None:
+    """At the start, where the management API can be asked: a warning for each finding, never a reason not to start."""
+    if settings.rabbitmq_management_url is None:
+        return
+    try:
+        found = await check_topology(settings, discovery.installed().values())
+    except httpx.HTTPError as error:
+        log.warning("topology_not_checked", error=type(error).__name__)
+        return
+    for finding in found:
+        log.warning("topology", fault=finding.fault, object=finding.object, what=finding.what, remedy=finding.remedy)
 
 
 async def _pause(event: asyncio.Event, seconds: float) -> None:

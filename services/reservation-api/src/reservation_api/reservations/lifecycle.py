@@ -3,7 +3,7 @@
 A link of an older intent is never shown; states only go forward: confirmed → notification_sent.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from llegada.events.event import Event
@@ -22,6 +22,9 @@ class Changes:
     notification_sent: bool = False
 
 
+NO_CHANGES = Changes()
+
+
 def changes(event: Event, known_link_intent: int) -> Changes:
     match event:
         case PaymentLinkCreated() if event.intent > known_link_intent:
@@ -29,10 +32,12 @@ def changes(event: Event, known_link_intent: int) -> Changes:
         case NotificationSent():
             return Changes(sent_message=event.text, sent_message_at=event.sent_at, notification_sent=True)
         case _:
-            return Changes()
+            return NO_CHANGES
 
 
 def later(first: Changes, second: Changes) -> Changes:
     """Both, one after the other: what the second says counts."""
-    said = {name: value for name, value in asdict(second).items() if value}
+    if second == NO_CHANGES:
+        return first
+    said = {name: value for name in Changes.__dataclass_fields__ if (value := getattr(second, name))}
     return replace(first, **said)

@@ -5,6 +5,7 @@ and nobody else would see it.
 """
 
 import json
+from functools import cache
 from typing import Any
 
 from llegada.events.event import Event
@@ -14,9 +15,7 @@ from reservation_api.reservations.lifecycle import changes, later
 from reservation_api.timeline import store
 from reservation_api.timeline.steps import advance, expect
 
-_PRIVATE = frozenset(
-    {"organization_id", "reservation_id", "guest_name", "contact", "recipient", "text", "check_in_url"}
-)
+_PRIVATE = {"organization_id", "reservation_id", "guest_name", "contact", "recipient", "text", "check_in_url"}
 
 
 class Projection:
@@ -53,10 +52,11 @@ def _take(known: store.Known, event: Event) -> None:
 
 def _summary(event: Event) -> str:
     """What the timeline shows: the event without what belongs to the guest alone."""
-    fields: dict[str, Any] = event.model_dump(mode="json", exclude=set(_PRIVATE), exclude_none=True)
+    fields: dict[str, Any] = event.model_dump(mode="json", exclude=_PRIVATE, exclude_none=True)
     return json.dumps({_camel(name): value for name, value in fields.items()})
 
 
+@cache
 def _camel(name: str) -> str:
     first, *rest = name.split("_")
     return first + "".join(part.capitalize() for part in rest)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from llegada.events.event import Event
 from llegada.messaging.envelope import Envelope
 from llegada.messaging.transaction import Transaction
-from reservation_api.reservations.lifecycle import Changes
+from reservation_api.reservations.lifecycle import NO_CHANGES, Changes
 from reservation_api.timeline.steps import Step, Steps, document, processing_status
 
 _LOCK = """
@@ -91,7 +91,7 @@ async def locked(tx: Transaction, wanted: Collection[Subject]) -> dict[Subject, 
         Subject(row["organization_id"], row["id"]): Known(
             {name: Step.model_validate(step) for name, step in row["steps"].items()},
             row["payment_link_intent"],
-            Changes(),
+            NO_CHANGES,
         )
         for row in rows
     }
