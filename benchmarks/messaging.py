@@ -247,7 +247,9 @@ async def relaying(stage: Stage, rounds: int) -> float:
 
 
 async def _none_left(database: Database) -> bool:
-    row = await database.fetchrow("select not exists (select from outbox where lane = 0) as sent")
+    row = await database.fetchrow(
+        "select not exists (select from outbox where lane = 0 and held_until is null) as sent"
+    )
     return row is not None and bool(row["sent"])
 
 

@@ -143,7 +143,9 @@ def _stage(stack: ExitStack, *, queue: bool, latency: str, more: dict[str, str] 
     folder.chmod(0o755)
     found = stack.enter_context(infrastructure(folder, ports))
     environment = {"LOG_LEVEL": "WARNING", **(more or {})}
-    return stack.enter_context(system(found, folder, ports, latency=latency, queue=queue, more=environment))
+    return stack.enter_context(
+        system(found, folder, ports, latency=latency, queue=queue, webhooks=False, more=environment)
+    )
 
 
 def main() -> int:

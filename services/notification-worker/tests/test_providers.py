@@ -26,7 +26,7 @@ from llegada.messaging.failures import (
 )
 from llegada.runtime.http import ProviderClient
 from notification_worker import whatsapp
-from notification_worker.handlers import WhatsAppMessage
+from notification_worker.handlers import GRACE, WhatsAppMessage
 from notification_worker.mail import Mail, Mailer, MailServer, failure_of
 from notification_worker.store import BeforeSending
 from notification_worker.whatsapp import Account, Template, WhatsApp
@@ -126,7 +126,7 @@ async def test_an_organization_without_an_account_is_told_so() -> None:
 
 
 async def perform(wire: Wire, *, window_open: bool) -> Any:
-    message = WhatsAppMessage(READY, None, client(wire))  # type: ignore[arg-type] # the store was asked before
+    message = WhatsAppMessage(READY, None, client(wire), GRACE)  # type: ignore[arg-type] # the store was asked before
     message._known = BeforeSending(outdated=False, wording=Wording(), window_open=window_open)
     return await message.perform(Attempt(1, "own-key", datetime.now(UTC)))
 

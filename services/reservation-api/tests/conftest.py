@@ -44,7 +44,13 @@ async def database(service_database: ServiceDatabase) -> Database:
 async def client(
     database: Database, database_url: str, engine_as: EngineAs, token: Token
 ) -> AsyncGenerator[httpx.AsyncClient]:
-    settings = Settings(jwt_secret=SecretStr(SECRET), frontend_url="https://desk.test")
+    settings = Settings(
+        jwt_secret=SecretStr(SECRET),
+        frontend_url="https://desk.test",
+        whatsapp_verify_token=SecretStr("verify-token-of-the-tests"),
+        whatsapp_app_secret=SecretStr("app-secret-of-the-tests"),
+        whatsapp_numbers={"100": 1},
+    )
     resources = Resources(
         settings=RuntimeSettings(database_url=SecretStr(database_url), queue_enabled=True),
         database=database,

@@ -4,19 +4,19 @@ What happens after an attempt of which nobody knows what it did:
 
 | message, channel       | policy     | because                                                              |
 |------------------------|------------|----------------------------------------------------------------------|
-| confirmation, WhatsApp | may double | no idempotency key; the guest waits for link and check-in            |
+| confirmation, WhatsApp | may double | asked by status webhook first; the guest waits for link and check-in |
 | confirmation, e-mail   | may double | nothing can be asked; the stable Message-ID lets clients fold copies |
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from llegada.events.notification import NotificationReady, NotificationSent
+from llegada.events.notification import NotificationReady, NotificationSent, NotificationStatus
 from llegada.events.organization import OrganizationConfigured
 from llegada.events.payment import PaymentLinkCreated
 from llegada.events.reservation import ReservationCreated
 from llegada.events.types import Channel
-from llegada.messaging.effects import Attempt, Effect, EffectKey, NotWanted, SendAgain
-from llegada.messaging.failures import Permanent
+from llegada.messaging.effects import Attempt, Effect, EffectKey, Found, NotWanted, SendAgain
+from llegada.messaging.failures import NotYetKnown, Permanent
 from llegada.messaging.gate import Way
 from llegada.messaging.subscription import Batch
 from llegada.messaging.transaction import Transaction
@@ -27,12 +27,14 @@ from notification_worker.texts import Texts, template_parameters, written
 from notification_worker.whatsapp import RE_ENGAGEMENT, Template, WhatsApp
 
 DEFAULT_TEMPLATE = "reservation_checkin_invitation"
+GRACE = timedelta(seconds=60)
 
 
 class Notifications:
-    """`sender`: the e-mail's From, `Name <address>`."""
+    """`sender`: the e-mail's From, `Name <address>`. `grace`: how long WhatsApp may take to tell what it did."""
 
-    def __init__(self, store: Store, whatsapp: WhatsApp, mailer: Mailer, sender: str) -> None:
+    def __init__(self, store: Store, whatsapp: WhatsApp, mailer: Mailer, sender: str, grace: timedelta = GRACE) -> None:
+        self._grace = grace
         self._store = store
         self._whatsapp = whatsapp
         self._mailer = mailer
@@ -51,9 +53,12 @@ class Notifications:
     async def remember_organization(self, event: OrganizationConfigured, tx: Transaction) -> None:
         await self._store.configure(tx, event)
 
+    async def note_status(self, batch: Batch[NotificationStatus], tx: Transaction) -> None:
+        await self._store.note_statuses(tx, [delivered.event for delivered in batch])
+
     def send(self, event: NotificationReady) -> Effect[NotificationSent]:
         if event.channel is Channel.WHATSAPP:
-            return WhatsAppMessage(event, self._store, self._whatsapp)
+            return WhatsAppMessage(event, self._store, self._whatsapp, self._grace)
         return EmailMessage(event, self._store, self._mailer, self._sender)
 
 
@@ -73,7 +78,7 @@ class _Message:
         self._known = await self._store.before_sending(self._event)
         return NotWanted("a newer message took its place") if self._known.outdated else None
 
-    async def look_up(self, attempt: Attempt) -> SendAgain:
+    async def look_up(self, attempt: Attempt) -> Found | SendAgain:
         return SendAgain(f"attempt {attempt.number - 1} cannot be asked about; this message may double")
 
     def _before(self) -> BeforeSending:
@@ -99,9 +104,26 @@ class _Message:
 class WhatsAppMessage(_Message):
     """Text inside the 24 hours after the guest wrote, an approved template outside."""
 
-    def __init__(self, event: NotificationReady, store: Store, whatsapp: WhatsApp) -> None:
+    def __init__(self, event: NotificationReady, store: Store, whatsapp: WhatsApp, grace: timedelta) -> None:
         super().__init__(event, store)
         self._whatsapp = whatsapp
+        self._grace = grace
+
+    async def look_up(self, attempt: Attempt) -> Found | SendAgain:
+        """Status webhooks carry the attempt's reference: they tell what an attempt without an answer did."""
+        told = await self._store.told(attempt.earlier_references)
+        if told is not None and told.status != "failed":
+            before = self._before()
+            texts = written(self._event, before.wording)
+            template = None if before.window_open else before.wording.whatsapp_template or DEFAULT_TEMPLATE
+            sent = self._sent(texts, told.provider_message_id, template)
+            return Found(sent.model_copy(update={"sent_at": told.at}))
+        if told is not None:
+            return SendAgain("WhatsApp told that the earlier attempt failed")
+        left = self._grace - (datetime.now(UTC) - (attempt.doubted_at or attempt.opened_at))
+        if left > timedelta(0):
+            raise NotYetKnown("WhatsApp has not said yet whether it took the message", retry_after=left)
+        return SendAgain(f"WhatsApp told nothing within {self._grace}; this message may double")
 
     def way(self) -> Way:
         return self._whatsapp.way(self._event.organization_id, self._event.recipient)

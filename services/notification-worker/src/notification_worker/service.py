@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
@@ -11,7 +12,7 @@ from llegada.events.reservation import CONFIRMATION
 from llegada.messaging.subscription import Subscription
 from llegada.runtime.http import ProviderClient
 from llegada.runtime.service import Resources, Service
-from notification_worker.handlers import Notifications
+from notification_worker.handlers import GRACE, Notifications
 from notification_worker.mail import Mailer, MailServer
 from notification_worker.store import Store
 from notification_worker.whatsapp import META_LIMITS, Account, Limits, WhatsApp
@@ -27,6 +28,7 @@ class Settings(BaseSettings):
     whatsapp_accounts: dict[int, Account] = Field(default_factory=dict)
     whatsapp_per_second: Annotated[float, Field(ge=0)] = META_LIMITS.per_second
     whatsapp_per_second_to_one: Annotated[float, Field(ge=0)] = META_LIMITS.per_second_to_one
+    whatsapp_grace_seconds: Annotated[float, Field(ge=0)] = GRACE.total_seconds()
     smtp_host: str
     smtp_port: Annotated[int, Field(ge=1, le=65535)] = 587
     smtp_tls: Literal["none", "starttls", "tls"] = "starttls"
@@ -43,7 +45,8 @@ async def build(settings: Settings, resources: Resources) -> AsyncGenerator[Noti
     async with ProviderClient("whatsapp", settings.whatsapp_url) as http:
         limits = Limits(settings.whatsapp_per_second, settings.whatsapp_per_second_to_one)
         whatsapp = WhatsApp(http, settings.whatsapp_version, settings.whatsapp_accounts, limits)
-        yield Notifications(Store(resources.database), whatsapp, Mailer(server), settings.sender)
+        grace = timedelta(seconds=settings.whatsapp_grace_seconds)
+        yield Notifications(Store(resources.database), whatsapp, Mailer(server), settings.sender, grace)
 
 
 service = Service(
@@ -53,6 +56,7 @@ service = Service(
     subscriptions=(
         Subscription("collect", Notifications.collect, step=CONFIRMATION),
         Subscription("remember-organization", Notifications.remember_organization),
+        Subscription("note-status", Notifications.note_status),
         Subscription("send", Notifications.send),
     ),
 )

@@ -1,10 +1,11 @@
 """Tables and statements of the schema notification_worker."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from llegada.events.notification import NotificationReady
+from llegada.events.notification import DeliveryStatus, NotificationReady, NotificationStatus
 from llegada.events.organization import OrganizationConfigured, Wording
 from llegada.events.types import OrganizationId, ReservationId
 from llegada.messaging.transaction import Database, Transaction
@@ -31,6 +32,30 @@ select (select document from bookings where reservation_id = $1 and organization
        exists (select from windows where organization_id = $2 and phone = $3
                and last_inbound_at > now() - interval '24 hours') as window_open
 """
+
+
+_NOTE_STATUS = """
+insert into statuses as s (own_key, provider_message_id, status, rank, at, error_code)
+select * from unnest($1::text[], $2::text[], $3::text[], $4::smallint[], $5::timestamptz[], $6::text[]) as n
+order by 1
+on conflict (own_key) do update
+set provider_message_id = excluded.provider_message_id, status = excluded.status, rank = excluded.rank,
+    at = excluded.at, error_code = excluded.error_code
+where s.rank < excluded.rank
+"""
+_STATUSES = """
+select provider_message_id, status, at from statuses where own_key = any($1::text[]) order by rank desc limit 1
+"""
+_RANK: dict[DeliveryStatus, int] = {"sent": 1, "failed": 2, "delivered": 3, "read": 4}
+
+
+@dataclass(frozen=True)
+class Told:
+    """The best that the provider told about some attempts."""
+
+    provider_message_id: str
+    status: DeliveryStatus
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -60,6 +85,29 @@ class Store:
         """The newest revision wins, whatever the order of arrival."""
         document = event.model_dump(mode="json")["wordings"]
         await tx.execute(_CONFIGURE, event.organization_id, event.revision, json.dumps(document))
+
+    async def note_statuses(self, tx: Transaction, events: Sequence[NotificationStatus]) -> None:
+        """The highest status of each attempt stays; those without a key of ours cannot be ours to doubt."""
+        best: dict[str, NotificationStatus] = {}
+        for event in events:
+            key = event.own_key
+            if key is not None and (key not in best or _RANK[best[key].status] < _RANK[event.status]):
+                best[key] = event
+        found = best.values()
+        await tx.execute(
+            _NOTE_STATUS,
+            list(best),
+            [event.provider_message_id for event in found],
+            [event.status for event in found],
+            [_RANK[event.status] for event in found],
+            [event.at for event in found],
+            [event.error_code for event in found],
+        )
+
+    async def told(self, own_keys: Sequence[str]) -> Told | None:
+        """What the provider told about any of these attempts; None: nothing yet."""
+        row = await self._database.fetchrow(_STATUSES, own_keys)
+        return None if row is None else Told(**dict(row))
 
     async def before_sending(self, event: NotificationReady) -> BeforeSending:
         row = await self._database.fetchrow(

@@ -15,9 +15,10 @@ from reservation_api.edge import Edge
 from reservation_api.operations import dead_letters
 from reservation_api.operations import routes as operations
 from reservation_api.organizations import routes as organizations
-from reservation_api.parts import Parts
+from reservation_api.parts import Parts, WhatsAppWebhooks
 from reservation_api.reservations import routes as reservations
 from reservation_api.timeline import routes as timeline
+from reservation_api.webhooks import routes as webhooks
 
 _SCHEMA = {
     "type": "object",
@@ -59,6 +60,9 @@ class AppSettings(Protocol):
     audience: str | None
     issuer: str | None
     frontend_url: str
+    whatsapp_verify_token: SecretStr | None
+    whatsapp_app_secret: SecretStr | None
+    whatsapp_numbers: dict[str, int]
 
 
 def create_app(settings: AppSettings, resources: Resources, _handlers: object) -> ASGIApp:
@@ -66,7 +70,8 @@ def create_app(settings: AppSettings, resources: Resources, _handlers: object) -
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret is not None else None
     app.state.tokens = TokenReader(secret, settings.jwks_url, settings.audience, settings.issuer)
     database = Database(resources.engine_as(APP_ROLE), resources.database.schema)
-    app.state.parts = Parts(database, resources, settings.frontend_url.rstrip("/"))
+    whatsapp = WhatsAppWebhooks(settings.whatsapp_verify_token, settings.whatsapp_app_secret, settings.whatsapp_numbers)
+    app.state.parts = Parts(database, resources, settings.frontend_url.rstrip("/"), whatsapp)
     return Edge(app)
 
 
@@ -82,6 +87,6 @@ def api() -> FastAPI:
         responses=_PROBLEMS,
     )
     problems.install(app)
-    for room in (reservations, timeline, organizations, operations, dead_letters):
+    for room in (reservations, timeline, organizations, operations, dead_letters, webhooks):
         app.include_router(room.router)
     return app

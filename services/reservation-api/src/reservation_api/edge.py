@@ -9,6 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from reservation_api.problems import TooLarge, WrongType, of_error
 
 MOST_BYTES = 64 * 1024
+MOST_WEBHOOK_BYTES = 3 * 1024 * 1024
+"""Meta sends up to a thousand updates at once, up to 3 MB."""
 _SANE_ID = re.compile(r"^[A-Za-z0-9._:-]{1,100}$")
 REQUEST_ID = "request_id"
 """Key in the ASGI scope's state: the correlation id of everything that this request causes."""
@@ -38,33 +40,34 @@ class Edge:
             await send(message)
 
         try:
-            _check(scope["method"], headers)
-            await self._app(scope, _bounded(receive), answer)
+            most = MOST_WEBHOOK_BYTES if scope["path"].startswith("/api/webhooks/") else MOST_BYTES
+            _check(scope["method"], headers, most)
+            await self._app(scope, _bounded(receive, most), answer)
         except Exception as error:  # noqa: BLE001 - the last resort: every error is answered, and logged there
             if started:  # Starlette answers an unforeseen error itself before it lets it out (problems.py)
                 return
             await of_error(scope["path"], error)(scope, receive, answer)
 
 
-def _check(method: str, headers: dict[bytes, bytes]) -> None:
+def _check(method: str, headers: dict[bytes, bytes], most: int) -> None:
     length = headers.get(b"content-length", b"0")
-    if length.isdigit() and int(length) > MOST_BYTES:
-        raise TooLarge(f"the body may have {MOST_BYTES} bytes at most, not {int(length)}")
+    if length.isdigit() and int(length) > most:
+        raise TooLarge(f"the body may have {most} bytes at most, not {int(length)}")
     content_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
     if method in ("POST", "PUT", "PATCH") and content_type not in (b"application/json", b""):
         raise WrongType(f"send application/json instead of {content_type.decode('latin-1')}")
 
 
-def _bounded(receive: Receive) -> Receive:
+def _bounded(receive: Receive, most: int) -> Receive:
     seen = 0
 
     async def bounded() -> Message:
         nonlocal seen
         message = await receive()
         seen += len(message.get("body", b""))
-        if seen > MOST_BYTES:
+        if seen > most:
             # FastAPI turns other errors of reading into a 400.
-            raise HTTPException(413, f"the body may have {MOST_BYTES} bytes at most")
+            raise HTTPException(413, f"the body may have {most} bytes at most")
         return message
 
     return bounded

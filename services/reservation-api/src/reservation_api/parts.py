@@ -1,13 +1,23 @@
 """What the rooms' routes share: the app role's database, the switch, the settings."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastapi import Request
+from pydantic import SecretStr
 
 from llegada.messaging.transaction import Database, Transaction
 from llegada.runtime.service import Resources
+
+
+@dataclass(frozen=True)
+class WhatsAppWebhooks:
+    """`numbers`: phone number id → organization. Without the secrets the webhooks are switched off."""
+
+    verify_token: SecretStr | None = None
+    app_secret: SecretStr | None = None
+    numbers: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -17,6 +27,7 @@ class Parts:
     database: Database
     resources: Resources
     frontend_url: str
+    whatsapp: WhatsAppWebhooks = WhatsAppWebhooks()
 
     @asynccontextmanager
     async def transaction(self, organization_id: int) -> AsyncGenerator[Transaction]:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from pydantic import SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from llegada.messaging.subscription import Subscription
@@ -15,7 +15,10 @@ _SHORTEST_SECRET = 32  # bytes: RFC 7518 §3.2 asks for a key as long as the has
 
 
 class Settings(BaseSettings):
-    """Exactly one of `jwt_secret` (HS256, development) and `jwks_url` (RS256/ES256, production)."""
+    """Exactly one of `jwt_secret` (HS256, development) and `jwks_url` (RS256/ES256, production).
+
+    `whatsapp_numbers`: JSON, phone number id → organization id. Without the two WhatsApp secrets its webhooks are off.
+    """
 
     model_config = SettingsConfigDict(env_prefix="RESERVATION_API_")
 
@@ -24,6 +27,9 @@ class Settings(BaseSettings):
     audience: str | None = None
     issuer: str | None = None
     frontend_url: str = "http://localhost:3000"
+    whatsapp_verify_token: SecretStr | None = None
+    whatsapp_app_secret: SecretStr | None = None
+    whatsapp_numbers: dict[str, int] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_way_to_check(self) -> "Settings":

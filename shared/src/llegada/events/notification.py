@@ -1,15 +1,18 @@
 """What happens to a message for a guest, published by notification-worker."""
 
 from datetime import date, datetime
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import StringConstraints
 
-from llegada.events.event import ReservationEvent, StepReport, StepState
+from llegada.events.event import Event, ReservationEvent, StepReport, StepState
 from llegada.events.types import Channel, EmailAddress, Intent, Language, Money, PhoneNumber
 
 MessageKind = Annotated[str, StringConstraints(pattern=r"^[a-z_]+$")]
 """Which message it is; also the name of the step that its sending completes."""
+
+
+DeliveryStatus = Literal["sent", "delivered", "read", "failed"]
 
 
 class NotificationReady(ReservationEvent):
@@ -58,3 +61,24 @@ class NotificationSent(ReservationEvent):
 
     def report(self) -> StepReport | None:
         return StepReport(step=self.kind, state=StepState.COMPLETED, intent=self.intent)
+
+
+class NotificationStatus(Event):
+    """A provider told what became of a message: repeated, late, and in any order.
+
+    `own_key` is the reference that we gave with the attempt, if the provider gives it back: it tells which attempt was
+    worked, also when its answer was lost.
+    """
+
+    type: ClassVar[str] = "notification.status"
+
+    provider_message_id: str
+    own_key: str | None = None
+    status: DeliveryStatus
+    at: datetime
+    error_code: str | None = None
+    error: str | None = None
+
+    @property
+    def subject(self) -> str:
+        return f"notification/{self.provider_message_id}"

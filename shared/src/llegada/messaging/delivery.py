@@ -219,11 +219,11 @@ class Consumer(Generic[H]):
     async def _found(self, effect: Effect[Any], attempt: Attempt) -> Event | None:
         """What the look-up says about an earlier attempt whose outcome nobody knows; None: perform anew."""
         kind = effect.key().kind
-        metrics.UNKNOWN_OUTCOMES.labels(service=self.service, kind=kind).inc()
         try:
             answer = await _limited(effect.look_up(attempt))
         except TimeoutError as error:
             raise Transient(f"the look-up had no answer within {CALL_LIMIT.seconds} s", code="time-out") from error
+        metrics.UNKNOWN_OUTCOMES.labels(service=self.service, kind=kind).inc()
         log.warning("outcome_unknown", kind=kind, attempt=attempt.number, decision=type(answer).__name__)
         if isinstance(answer, Found):
             return answer.event

@@ -38,12 +38,14 @@ class Attempt:
 
     `reference` is new for each attempt (letters, digits, hyphens; ≤ 60); `opened_at` is the same for all attempts, so
     it serves for what must be stable over them (an e-mail's Message-ID). `earlier_references`: oldest first.
+    `doubted_at`: when the last attempt was made of which nobody knows what it did.
     """
 
     number: int
     reference: str
     opened_at: datetime
     earlier_references: tuple[str, ...] = ()
+    doubted_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,10 @@ class Effect(Protocol[P_co]):
         ...
 
     async def look_up(self, attempt: Attempt) -> Found | SendAgain | AskStaff:
-        """Find out what an earlier attempt with unknown outcome did. Called only after one."""
+        """Find out what an earlier attempt with unknown outcome did. Called only after one.
+
+        Raises NotYetKnown where the provider may still tell.
+        """
         ...
 
     async def perform(self, attempt: Attempt) -> P_co:
@@ -125,12 +130,13 @@ with seen as (
         owner = excluded.owner, lease_until = excluded.lease_until, updated_at = now(),
         unknown_outcomes = e.unknown_outcomes + (e.outcome <> 'undone')::int,
         doubtful = e.doubtful or e.outcome <> 'undone',
+        doubted_at = case when e.outcome <> 'undone' then e.updated_at else e.doubted_at end,
         reference_list = e.reference_list || ($10::text || '-' || (e.attempt + 1) || '-'
                                               || to_hex(extract(epoch from e.opened_at)::bigint))
     where e.state = 'intended' and (e.lease_until is null or e.lease_until < now())
-    returning attempt, opened_at, doubtful, reference_list
+    returning attempt, opened_at, doubtful, doubted_at, reference_list
 )
-select exists (select from seen) as seen, c.attempt, c.opened_at, c.doubtful, c.reference_list, e.state,
+select exists (select from seen) as seen, c.attempt, c.opened_at, c.doubtful, c.doubted_at, c.reference_list, e.state,
        greatest(e.lease_until - now(), interval '0') as held_for
 from (select) as one
 left join claimed c on true
@@ -152,7 +158,7 @@ async def claim(
     attempt = None
     if row["attempt"] is not None:
         *earlier, reference = row["reference_list"]
-        attempt = Attempt(row["attempt"], reference, row["opened_at"], tuple(earlier))
+        attempt = Attempt(row["attempt"], reference, row["opened_at"], tuple(earlier), row["doubted_at"])
     return Claim(
         seen=row["seen"],
         done=attempt is None and row["state"] in ("done", "skipped"),

@@ -4,6 +4,7 @@ Failure
 ├── Transient        the answer proves that nothing was done: try again on the ladder
 ├── RateLimited      the provider asks to wait at least `retry_after`; not an attempt
 ├── ProviderDown     the circuit breaker is open: wait until it lets a probe through; not an attempt
+├── NotYetKnown      what an earlier attempt did may still be told: wait; not an attempt
 ├── SlotLater        our own limit: the reserved slot comes in `retry_after`; not an attempt, nothing to tell staff
 ├── LeaseHeld        another delivery is inside the same effect: wait; not an attempt, nothing to tell staff
 ├── OutcomeUnknown   the effect may or may not have happened: an attempt, and the next one finds out first
@@ -24,6 +25,7 @@ class FailureClass(StrEnum):
     TRANSIENT = "transient"
     RATE_LIMITED = "rate_limited"
     PROVIDER_DOWN = "provider_down"
+    NOT_YET_KNOWN = "not_yet_known"
     SLOT_LATER = "slot_later"
     LEASE_HELD = "lease_held"
     OUTCOME_UNKNOWN = "outcome_unknown"
@@ -58,6 +60,14 @@ class RateLimited(Failure):
 
 class ProviderDown(Failure):
     failure_class = FailureClass.PROVIDER_DOWN
+
+    def __init__(self, reason: str, *, retry_after: timedelta) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class NotYetKnown(Failure):
+    failure_class = FailureClass.NOT_YET_KNOWN
 
     def __init__(self, reason: str, *, retry_after: timedelta) -> None:
         super().__init__(reason)
@@ -121,7 +131,7 @@ def decide(failure: Failure, attempt: int, age: timedelta, policy: RetryPolicy) 
             return TryAgain(rung_at_least(failure.retry_after), counts=False)
         case Permanent() | Credentials() | Undecodable():
             return GiveUp("trying again cannot help")
-        case RateLimited() | ProviderDown() | SlotLater():
+        case RateLimited() | ProviderDown() | NotYetKnown() | SlotLater():
             if age >= policy.give_up_after:
                 return GiveUp(f"still not possible after {policy.give_up_after}")
             rung = rung_at_most if isinstance(failure, SlotLater) else rung_at_least

@@ -61,9 +61,13 @@ def system(
     latency: str = "0",
     queue: bool = True,
     start: bool = True,
+    webhooks: bool = True,
     more: Mapping[str, str] | None = None,
 ) -> Iterator[System]:
-    """Migrated, declared, started and ready; `queue=False` runs all in the API's process. Ends what it started."""
+    """Migrated, declared, started and ready; `queue=False` runs all in the API's process. Ends what it started.
+
+    `webhooks`: whether the sandbox tells the API by itself what became of WhatsApp messages.
+    """
     found = infrastructure
     queue = queue and found.amqp is not None
     common = {**found.environment, "QUEUE_ENABLED": str(queue).lower(), **(more or {})}
@@ -78,6 +82,8 @@ def system(
         providers.start(30)
         secret = secret_of(folder)
         api, providers_url = f"http://127.0.0.1:{ports.api}", f"http://127.0.0.1:{ports.sandbox}"
+        if webhooks:
+            _tell_the_api(providers_url, api)
         values = {"SANDBOX": providers_url, "SMTP_PORT": str(ports.smtp), "API": api, "JWT_SECRET": secret}
         cluster = Cluster(common, ports.api, ports.services, log)
         own = {name: dev_environment(name, values) for name in installed_services()}
@@ -93,6 +99,13 @@ def system(
             cluster.start()
             set_up_organization(made)
         yield made
+
+
+def _tell_the_api(providers_url: str, api: str) -> None:
+    """The secret stands in the API's dev.env."""
+    hook = {"url": f"{api}/api/webhooks/whatsapp", "secret": "demo-app-secret", "statuses": ["sent", "delivered"]}
+    answer = httpx.patch(f"{providers_url}/_sandbox/settings/whatsapp", json={"webhook": hook}, timeout=10)
+    answer.raise_for_status()
 
 
 def set_up_organization(made: System) -> None:

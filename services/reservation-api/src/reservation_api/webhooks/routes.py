@@ -1,0 +1,58 @@
+"""Webhooks of providers: signed by them instead of a bearer token, answered once they are stored."""
+
+import hmac
+from typing import Annotated
+
+import structlog
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import ValidationError
+from starlette.responses import PlainTextResponse, Response
+
+from llegada.messaging import outbox
+from reservation_api.edge import REQUEST_ID
+from reservation_api.parts import Parts, parts
+from reservation_api.problems import Invalid, NotFound, Unauthorized
+from reservation_api.webhooks.whatsapp import Notification, messages, signed
+
+router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
+log = structlog.get_logger()
+TheParts = Annotated[Parts, Depends(parts)]
+_OFF = "webhooks of WhatsApp are not set up here (RESERVATION_API_WHATSAPP_APP_SECRET, …_VERIFY_TOKEN)"
+
+
+@router.get("/whatsapp")
+async def shake_hands(
+    part: TheParts,
+    mode: Annotated[str, Query(alias="hub.mode")] = "",
+    token: Annotated[str, Query(alias="hub.verify_token")] = "",
+    challenge: Annotated[str, Query(alias="hub.challenge", max_length=200)] = "",
+) -> Response:
+    """Meta asks once whether this address is ours."""
+    expected = part.whatsapp.verify_token
+    if expected is None:
+        raise NotFound(_OFF)
+    if mode != "subscribe" or not hmac.compare_digest(token.encode(), expected.get_secret_value().encode()):
+        raise Unauthorized("the verify token is not ours")
+    return PlainTextResponse(challenge)
+
+
+@router.post("/whatsapp")
+async def receive(request: Request, part: TheParts) -> dict[str, bool]:
+    """Status updates of messages. 200 after the commit; repetitions become the same events."""
+    secret = part.whatsapp.app_secret
+    if secret is None:
+        raise NotFound(_OFF)
+    content = await request.body()
+    if not signed(secret.get_secret_value(), content, request.headers.get("x-hub-signature-256")):
+        raise Unauthorized("the signature in X-Hub-Signature-256 is missing or wrong")
+    try:
+        notification = Notification.model_validate_json(content)
+        found, unknown = messages(notification, part.whatsapp.numbers, request.scope["state"][REQUEST_ID])
+    except ValidationError as error:
+        raise Invalid(f"this is no notification of WhatsApp: {error.error_count()} errors") from error
+    if unknown:
+        log.warning("unknown_sender", phone_number_ids=sorted(unknown))
+    if found:
+        async with part.resources.database.transaction() as tx:
+            await outbox.add(tx, found)
+    return {"success": True}

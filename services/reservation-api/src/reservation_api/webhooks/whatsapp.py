@@ -1,0 +1,105 @@
+"""What Meta's webhooks say, as events. Lenient: what is unknown here is ignored, since Meta repeats what is not taken.
+
+Source: developers.facebook.com/documentation/business-messaging/whatsapp/webhooks (payload, X-Hub-Signature-256).
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, get_args
+from uuid import uuid5
+
+from pydantic import BaseModel, Field
+
+from llegada.events.notification import DeliveryStatus, NotificationStatus
+from llegada.events.types import OrganizationId
+from llegada.messaging.envelope import NAMESPACE, Lane, first
+from llegada.messaging.outbox import OutboxMessage, event_message
+
+SOURCE = "reservation-api"
+_KNOWN = frozenset(get_args(DeliveryStatus))
+
+
+class _Error(BaseModel):
+    code: int
+    title: str = ""
+
+
+class _Status(BaseModel):
+    id: Annotated[str, Field(min_length=1)]
+    status: str
+    timestamp: int
+    biz_opaque_callback_data: str | None = None
+    errors: list[_Error] = Field(default_factory=list)
+
+
+class _Metadata(BaseModel):
+    phone_number_id: str
+
+
+class _Value(BaseModel):
+    metadata: _Metadata
+    statuses: list[_Status] = Field(default_factory=list)
+
+
+class _Change(BaseModel):
+    field: str
+    value: dict[str, Any]
+
+
+class _Entry(BaseModel):
+    changes: list[_Change] = Field(default_factory=list)
+
+
+class Notification(BaseModel):
+    """The whole POST: up to a thousand updates of several senders."""
+
+    object: Literal["whatsapp_business_account"]
+    entry: list[_Entry]
+
+
+def signed(secret: str, body: bytes, header: str | None) -> bool:
+    """Whether the raw bytes carry Meta's signature; compared in constant time."""
+    expected = "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(expected.encode(), (header or "").encode())
+
+
+def messages(
+    notification: Notification, numbers: Mapping[str, int], correlation_id: str
+) -> tuple[list[OutboxMessage], set[str]]:
+    """Every status update as an event, and the senders that no organization has.
+
+    The event's id is derived from message and status, so that Meta's repetitions are the same event.
+    """
+    found: dict[str, OutboxMessage] = {}
+    unknown: set[str] = set()
+    for change in (change for entry in notification.entry for change in entry.changes if change.field == "messages"):
+        value = _Value.model_validate(change.value)
+        number = value.metadata.phone_number_id
+        if number not in numbers:
+            unknown.add(number)
+            continue
+        for status in value.statuses:
+            if status.status in _KNOWN:
+                found[f"{status.id}|{status.status}"] = _message(status, numbers[number], correlation_id)
+    return list(found.values()), unknown
+
+
+def _message(status: _Status, organization: int, correlation_id: str) -> OutboxMessage:
+    error = status.errors[0] if status.errors else None
+    event = NotificationStatus.model_validate(
+        {
+            "organization_id": OrganizationId(organization),
+            "provider_message_id": status.id,
+            "own_key": status.biz_opaque_callback_data,
+            "status": status.status,
+            "at": datetime.fromtimestamp(status.timestamp, UTC),
+            "error_code": None if error is None else str(error.code),
+            "error": None if error is None else error.title,
+        }
+    )
+    envelope = first(event, source=SOURCE, correlation_id=correlation_id, lane=Lane.INTERACTIVE, traceparent=None)
+    derived = uuid5(NAMESPACE, f"whatsapp|{status.id}|{status.status}")
+    return event_message(event, replace(envelope, id=derived))
