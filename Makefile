@@ -13,7 +13,7 @@ TESTS := $(wildcard shared/tests services/*/tests tools/*/tests tests benchmarks
 UNIMPORTED := DEP002=sniffio|httptools|provider-sandbox
 PYTEST := pytest -q -n 4 --dist loadgroup
 
-.PHONY: help setup format check test unit messaging end-to-end test-crash bench run run-embedded schemas clean
+.PHONY: help setup format check test unit messaging end-to-end test-crash test-crash-points bench bench-messaging run run-embedded schemas clean
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,7 +50,13 @@ end-to-end: setup ## All processes, broker and database, stopped and killed
 	@echo "test: end to end"; $(RUN) pytest -q tests/end_to_end $(ARGS)
 
 test-crash: setup ## kill -9 of every service at random moments under load; prints lost, doubled, unknown
-	@$(RUN) python tests/crash/kill.py $(ARGS)
+	@$(RUN) python -m tests.crash.kill $(ARGS)
+
+test-crash-points: setup ## Ends a process exactly at each named point, one after the other
+	@$(RUN) python -m tests.crash.points $(ARGS)
+
+bench-messaging: setup ## The transport beside the bare client, and the relay with millions of rows behind it
+	@$(RUN) python benchmarks/messaging.py $(ARGS)
 
 bench: setup ## Answer times with and without the queue, and the chain's throughput; writes docs/benchmark.md
 	@$(RUN) python benchmarks/run.py $(ARGS)

@@ -1,6 +1,6 @@
 """kill -9 of every service at random moments while reservations are made; the sandbox's ledger is the judge.
 
-    python tests/crash/kill.py [--reservations 500] [--kills 20] [--seed 7]
+    python -m tests.crash.kill [--reservations 500] [--kills 20] [--seed 7]
 
 Prints lost, doubled and unknown; exit code 1 where something was lost, or doubled without a logged unknown outcome.
 """
@@ -13,41 +13,19 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
+from tests.crash import report
+from tests.crash.result import Result
 
 from llegada_dev.infrastructure import infrastructure, say
 from llegada_dev.ports import Ports, free_base
 from llegada_dev.system import System, system
 
 _PATIENCE = 240.0  # seconds for everything to end after the last kill
-
-
-@dataclass
-class Result:
-    reservations: int
-    kills: int
-    lost_reservations: int = 0
-    lost_links: int = 0
-    lost_messages: int = 0
-    doubled_reservations: int = 0
-    doubled_messages: int = 0
-    unknown_messages: int = 0
-    unknown_links: int = 0
-    orphan_links: int = 0
-
-    @property
-    def lost(self) -> int:
-        return self.lost_reservations + self.lost_links + self.lost_messages
-
-    @property
-    def doubled(self) -> int:
-        """Doubles that no logged unknown outcome explains."""
-        return self.doubled_reservations + max(self.doubled_messages - self.unknown_messages, 0)
 
 
 async def create(client: httpx.AsyncClient, number: int) -> int:
@@ -68,7 +46,8 @@ async def create(client: httpx.AsyncClient, number: int) -> int:
     raise AssertionError(f"reservation {number} was never answered")
 
 
-async def make(made: System, count: int) -> list[int]:
+async def make(made: System, count: int, first: int = 0) -> list[int]:
+    """So many reservations, each of another guest; `first` numbers them."""
     limit = asyncio.Semaphore(10)
     headers = {"Authorization": f"Bearer {made.token}"}
     async with httpx.AsyncClient(base_url=made.api, headers=headers, timeout=10, trust_env=False) as client:
@@ -78,7 +57,7 @@ async def make(made: System, count: int) -> list[int]:
                 await asyncio.sleep(0.05)
                 return await create(client, number)
 
-        return list(await asyncio.gather(*(one(number) for number in range(count))))
+        return list(await asyncio.gather(*(one(number) for number in range(first, first + count))))
 
 
 async def kill_at_random(made: System, kills: int, seed: int, busy: "asyncio.Future[list[int]]") -> int:
@@ -155,6 +134,7 @@ def main() -> int:
     parser.add_argument("--reservations", type=int, default=500)
     parser.add_argument("--kills", type=int, default=20, help="of each service")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--write", action="store_true", help="add the run to docs/reliability.json and .md")
     parser.add_argument("--latency", default="0.05-0.3", help="seconds that providers take")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="llegada-") as name:
@@ -165,6 +145,7 @@ def main() -> int:
             system(found, folder, ports, latency=chosen.latency, more={"LOG_LEVEL": "WARNING"}) as made,
         ):
             result = asyncio.run(campaign(made, chosen.reservations, chosen.kills, chosen.seed))
+            broker = httpx.get(f"{found.management}/api/overview", timeout=10).json()["rabbitmq_version"]
     summary = {**vars(result), "lost": result.lost, "doubled": result.doubled, "seed": chosen.seed}
     print(json.dumps(summary))
     print(
@@ -172,6 +153,8 @@ def main() -> int:
         f"doubled after a logged unknown outcome {min(result.doubled_messages, result.unknown_messages)}, "
         f"unknown {result.unknown_messages + result.unknown_links}, orphan links {result.orphan_links}"
     )
+    if chosen.write:
+        report.write(report.Run.of(result, broker, points=[], seed=chosen.seed))
     return 1 if result.lost or result.doubled else 0
 
 

@@ -48,6 +48,15 @@ async def test_a_status_becomes_an_event_with_our_own_key(client: httpx.AsyncCli
     assert row["properties"]["headers"]["subject"] == "notification/wamid.1"
 
 
+@pytest.mark.parametrize("key", ["somebody else's \x00 key", "x" * 200, None])
+async def test_another_systems_key_is_not_taken_for_ours(
+    client: httpx.AsyncClient, database: Database, key: str | None
+) -> None:
+    assert (await post(client, news({**status(), "biz_opaque_callback_data": key}))).status_code == 200
+    (row,) = await events(database)
+    assert json.loads(row["body"])["own_key"] is None
+
+
 async def test_the_same_news_is_the_same_event_and_a_batch_is_taken_whole(
     client: httpx.AsyncClient, database: Database
 ) -> None:

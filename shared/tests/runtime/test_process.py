@@ -55,11 +55,12 @@ def test_an_unknown_service_is_answered_with_the_known_ones() -> None:
         ("error", "amqp://user:hunter2@broker/ is gone"),
         ("nested", {"contact": {"phone": "+573001234567"}}),
         ("many", ["ana@guest.example"]),
+        ("notification_id", "wamid.HBgMNTczMDAxMjM0NTY3FQIA"),  # 573001234567 in base64
     ],
 )
 def test_personal_data_and_secrets_are_masked(field: str, value: object) -> None:
     line = json.dumps(redact(None, "info", {field: value}))
-    for secret in ("Ana", "573001234567", "abc", "4071859", "ana@guest", "hunter2"):
+    for secret in ("Ana", "573001234567", "abc", "4071859", "ana@guest", "hunter2", "NTczMDAxMjM0NTY3"):
         assert secret not in line
 
 

@@ -152,3 +152,27 @@ async def test_a_senseless_webhook_is_explained(client: Any, order: dict[str, An
     answer = await client.http.post("/_sandbox/webhooks", json=order)
     assert answer.status_code == status
     assert hint in " ".join(answer.json()["errors"])
+
+
+async def test_a_message_whose_answer_was_lost_tells_its_status_all_the_same(
+    client: Any, receiver: Any, template: Body
+) -> None:
+    await client.configure("whatsapp", webhook={"url": receiver.url, "secret": "s"})
+    await client.fault(provider="whatsapp", operation="send", kind="answer_lost", times=1)
+    with pytest.raises(httpx.TransportError):
+        await client.send(template() | {"biz_opaque_callback_data": "own-key"})
+    (effect,) = await client.effects(provider="whatsapp")
+    for status in ("sent", "delivered"):
+        headers, raw = await receiver.next()
+        assert headers["x-hub-signature-256"] == whatsapp_signature("s", raw)
+        (told,) = json.loads(raw)["entry"][0]["changes"][0]["value"]["statuses"]
+        assert (told["id"], told["status"], told["biz_opaque_callback_data"]) == (effect["id"], status, "own-key")
+
+
+async def test_a_status_that_is_told_by_itself_is_retried_too(client: Any, receiver: Any, template: Body) -> None:
+    receiver.answers = [503]
+    hook = {"url": receiver.url, "secret": "s", "statuses": ["sent"], "retry_delays": [0, 0]}
+    await client.configure("whatsapp", webhook=hook)
+    await client.send(template())
+    first, second = await received(receiver, 2)
+    assert first == second

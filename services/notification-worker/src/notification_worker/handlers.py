@@ -28,6 +28,7 @@ from notification_worker.whatsapp import RE_ENGAGEMENT, Template, WhatsApp
 
 DEFAULT_TEMPLATE = "reservation_checkin_invitation"
 GRACE = timedelta(seconds=60)
+_FIRST_WAIT = timedelta(seconds=2)
 
 
 class Notifications:
@@ -120,9 +121,10 @@ class WhatsAppMessage(_Message):
             return Found(sent.model_copy(update={"sent_at": told.at}))
         if told is not None:
             return SendAgain("WhatsApp told that the earlier attempt failed")
-        left = self._grace - (datetime.now(UTC) - (attempt.doubted_at or attempt.opened_at))
-        if left > timedelta(0):
-            raise NotYetKnown("WhatsApp has not said yet whether it took the message", retry_after=left)
+        waited = datetime.now(UTC) - (attempt.doubted_at or attempt.opened_at)
+        if waited < self._grace:  # asked again after as long as it took until now, so an early word is heard early
+            again = min(max(waited, _FIRST_WAIT), self._grace - waited)
+            raise NotYetKnown("WhatsApp has not said yet whether it took the message", retry_after=again)
         return SendAgain(f"WhatsApp told nothing within {self._grace}; this message may double")
 
     def way(self) -> Way:

@@ -19,7 +19,18 @@ from pydantic import ValidationError
 
 from llegada.events.event import Event, event_types
 from llegada.messaging import metrics, outbox
-from llegada.messaging.effects import CALL_LIMIT, LEASE, AskStaff, Attempt, Claim, Closing, Effect, Found, claim
+from llegada.messaging.effects import (
+    CALL_LIMIT,
+    LEASE,
+    AskStaff,
+    Attempt,
+    Claim,
+    Closing,
+    Effect,
+    Found,
+    SendAgain,
+    claim,
+)
 from llegada.messaging.envelope import Envelope
 from llegada.messaging.failures import Failure, LeaseHeld, OutcomeUnknown, Permanent, Transient, Undecodable
 from llegada.messaging.gate import Gate
@@ -219,10 +230,14 @@ class Consumer(Generic[H]):
     async def _found(self, effect: Effect[Any], attempt: Attempt) -> Event | None:
         """What the look-up says about an earlier attempt whose outcome nobody knows; None: perform anew."""
         kind = effect.key().kind
-        try:
-            answer = await _limited(effect.look_up(attempt))
-        except TimeoutError as error:
-            raise Transient(f"the look-up had no answer within {CALL_LIMIT.seconds} s", code="time-out") from error
+
+        async def ask() -> Found | SendAgain | AskStaff:
+            try:
+                return await _limited(effect.look_up(attempt))
+            except TimeoutError as error:
+                raise Transient(f"the look-up had no answer within {CALL_LIMIT.seconds} s", code="time-out") from error
+
+        answer = await self._hold(ask)
         metrics.UNKNOWN_OUTCOMES.labels(service=self.service, kind=kind).inc()
         log.warning("outcome_unknown", kind=kind, attempt=attempt.number, decision=type(answer).__name__)
         if isinstance(answer, Found):

@@ -15,7 +15,8 @@ import structlog
 MASK = "***"
 _SECRET = re.compile(
     r"name$|phone|e_?mail|recipient|contact|passcode|pin$|code$|token|secret|password|authorization|api_?key|document"
-    r"|surname|text$|body|url$|link$",
+    r"|surname|text$|body|url$|link$"
+    r"|notification_id",  # WhatsApp's message ids hold the guest's number in base64
     re.IGNORECASE,
 )
 _HARMLESS = frozenset({"code", "error_code", "service_name", "queue_name", "logger_name", "provider_code"})

@@ -102,8 +102,8 @@ def system(
 
 
 def _tell_the_api(providers_url: str, api: str) -> None:
-    """The secret stands in the API's dev.env."""
-    hook = {"url": f"{api}/api/webhooks/whatsapp", "secret": "demo-app-secret", "statuses": ["sent", "delivered"]}
+    """As often as Meta would, so that an API that is away does not miss it. The secret stands in the API's dev.env."""
+    hook = {"url": f"{api}/api/webhooks/whatsapp", "secret": "demo-app-secret", "retry_delays": [0.5, 1, 2, 4, 8, 16]}
     answer = httpx.patch(f"{providers_url}/_sandbox/settings/whatsapp", json={"webhook": hook}, timeout=10)
     answer.raise_for_status()
 

@@ -18,7 +18,7 @@ from provider_sandbox.accounts import Accounts
 from provider_sandbox.effects import Effects
 from provider_sandbox.exchange import Exchanges
 from provider_sandbox.faults import Faults
-from provider_sandbox.webhooks import NothingToTellError, Order, Sender
+from provider_sandbox.webhooks import NothingToTellError, Order, Seconds, Sender
 from provider_sandbox.whatsapp_errors import error, ordered
 from provider_sandbox.whatsapp_limits import Limits
 from provider_sandbox.whatsapp_rules import (
@@ -59,6 +59,8 @@ class Hook(BaseModel):
     url: Annotated[str, Field(pattern=r"^https?://")]
     secret: str
     statuses: list[Literal["sent", "delivered", "read"]] = ["sent", "delivered"]
+    retry_delays: list[Seconds] = []
+    """As in an order: seconds before each retry of a webhook that got no 200."""
 
 
 class WhatsAppSettings(BaseModel):
@@ -213,7 +215,9 @@ class WhatsApp:
         statuses: list[MessageStatus] = ["failed"] if failed else [*hook.statuses]
         payloads = [status_webhook(message, status, 131047) for status in statuses]
         if payloads:
-            order = Order(provider="whatsapp", url=hook.url, secret=hook.secret, events=payloads)
+            order = Order(
+                provider="whatsapp", url=hook.url, secret=hook.secret, events=payloads, retry_delays=hook.retry_delays
+            )
             self._sender.send_later(order, payloads)
 
 

@@ -5,13 +5,14 @@ Source: developers.facebook.com/documentation/business-messaging/whatsapp/webhoo
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, get_args
 from uuid import uuid5
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StringConstraints
 
 from llegada.events.notification import DeliveryStatus, NotificationStatus
 from llegada.events.types import OrganizationId
@@ -19,6 +20,7 @@ from llegada.messaging.envelope import NAMESPACE, Lane, first
 from llegada.messaging.outbox import OutboxMessage, event_message
 
 SOURCE = "reservation-api"
+_OURS = re.compile(r"^[A-Za-z0-9-]{1,100}$")
 _KNOWN = frozenset(get_args(DeliveryStatus))
 
 
@@ -28,10 +30,11 @@ class _Error(BaseModel):
 
 
 class _Status(BaseModel):
-    id: Annotated[str, Field(min_length=1)]
+    id: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,200}$")]
     status: str
     timestamp: int
     biz_opaque_callback_data: str | None = None
+    """Other systems on the same number may put anything here."""
     errors: list[_Error] = Field(default_factory=list)
 
 
@@ -88,12 +91,12 @@ def messages(
 
 
 def _message(status: _Status, organization: int, correlation_id: str) -> OutboxMessage:
-    error = status.errors[0] if status.errors else None
+    error, key = status.errors[0] if status.errors else None, status.biz_opaque_callback_data
     event = NotificationStatus.model_validate(
         {
             "organization_id": OrganizationId(organization),
             "provider_message_id": status.id,
-            "own_key": status.biz_opaque_callback_data,
+            "own_key": key if key is not None and _OURS.match(key) else None,
             "status": status.status,
             "at": datetime.fromtimestamp(status.timestamp, UTC),
             "error_code": None if error is None else str(error.code),
