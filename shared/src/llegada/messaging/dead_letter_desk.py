@@ -13,7 +13,7 @@ import asyncpg
 from pydantic import ValidationError
 
 from llegada.events.event import event_types
-from llegada.messaging.transaction import Transaction
+from llegada.messaging.transaction import Transaction, containing
 
 OPEN = "open"
 MOST_RATE = 500
@@ -100,11 +100,7 @@ class Selection:
     text: str | None = None
 
     def arguments(self) -> tuple[Any, ...]:
-        escaped = None
-        if self.text is not None:
-            escaped = self.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        pattern = None if escaped is None else f"%{escaped}%"
-        return self.organization, self.ids, self.fingerprint, self.queue, self.state, pattern
+        return self.organization, self.ids, self.fingerprint, self.queue, self.state, containing(self.text)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 Failure
 ├── Transient        the answer proves that nothing was done: try again on the ladder
-├── RateLimited      the provider asks to wait at least `retry_after`; not an attempt
-├── ProviderDown     the circuit breaker is open: wait until it lets a probe through; not an attempt
-├── NotYetKnown      what an earlier attempt did may still be told: wait; not an attempt
-├── SlotLater        our own limit: the reserved slot comes in `retry_after`; not an attempt, nothing to tell staff
-├── LeaseHeld        another delivery is inside the same effect: wait; not an attempt, nothing to tell staff
+├── Wait             no attempt is used up
+│   ├── RateLimited      the provider asks to wait at least `retry_after`
+│   ├── ProviderDown     the circuit breaker is open: until it lets a probe through
+│   ├── NotYetKnown      what an earlier attempt did may still be told
+│   ├── SlotLater        our own limit: the reserved slot comes in `retry_after`; nothing to tell staff
+│   └── LeaseHeld        another delivery is inside the same effect; nothing to tell staff
 ├── OutcomeUnknown   the effect may or may not have happened: an attempt, and the next one finds out first
 ├── Permanent        the same request will never work: dead letter
 ├── Credentials      the account is refused: dead letter, and somebody must act
@@ -50,44 +51,32 @@ class Transient(Failure):
     failure_class = FailureClass.TRANSIENT
 
 
-class RateLimited(Failure):
-    failure_class = FailureClass.RATE_LIMITED
+class Wait(Failure):
+    """Nothing went wrong that a later delivery would not find mended: no attempt is used up."""
 
     def __init__(self, reason: str, *, retry_after: timedelta, code: str | None = None) -> None:
         super().__init__(reason, code=code)
         self.retry_after = retry_after
 
 
-class ProviderDown(Failure):
+class RateLimited(Wait):
+    failure_class = FailureClass.RATE_LIMITED
+
+
+class ProviderDown(Wait):
     failure_class = FailureClass.PROVIDER_DOWN
 
-    def __init__(self, reason: str, *, retry_after: timedelta) -> None:
-        super().__init__(reason)
-        self.retry_after = retry_after
 
-
-class NotYetKnown(Failure):
+class NotYetKnown(Wait):
     failure_class = FailureClass.NOT_YET_KNOWN
 
-    def __init__(self, reason: str, *, retry_after: timedelta) -> None:
-        super().__init__(reason)
-        self.retry_after = retry_after
 
-
-class SlotLater(Failure):
+class SlotLater(Wait):
     failure_class = FailureClass.SLOT_LATER
 
-    def __init__(self, reason: str, *, retry_after: timedelta) -> None:
-        super().__init__(reason)
-        self.retry_after = retry_after
 
-
-class LeaseHeld(Failure):
+class LeaseHeld(Wait):
     failure_class = FailureClass.LEASE_HELD
-
-    def __init__(self, reason: str, *, retry_after: timedelta) -> None:
-        super().__init__(reason)
-        self.retry_after = retry_after
 
 
 class OutcomeUnknown(Failure):
@@ -131,7 +120,7 @@ def decide(failure: Failure, attempt: int, age: timedelta, policy: RetryPolicy) 
             return TryAgain(rung_at_least(failure.retry_after), counts=False)
         case Permanent() | Credentials() | Undecodable():
             return GiveUp("trying again cannot help")
-        case RateLimited() | ProviderDown() | NotYetKnown() | SlotLater():
+        case Wait():
             if age >= policy.give_up_after:
                 return GiveUp(f"still not possible after {policy.give_up_after}")
             rung = rung_at_most if isinstance(failure, SlotLater) else rung_at_least

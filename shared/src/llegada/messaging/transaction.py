@@ -76,6 +76,14 @@ class Database:
         return True
 
 
+def containing(text: str | None) -> str | None:
+    """The pattern for `ilike` that finds `text` anywhere, taken literally; None for None."""
+    if text is None:
+        return None
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
+
+
 _AWAY = (
     OSError,  # includes ConnectionError and TimeoutError
     asyncpg.PostgresConnectionError,

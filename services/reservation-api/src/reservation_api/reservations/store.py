@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 
 from llegada.messaging import outbox
-from llegada.messaging.transaction import Transaction
+from llegada.messaging.transaction import Transaction, containing
 from reservation_api.organizations.store import Organization
 from reservation_api.timeline.steps import Step, Steps, document
 
@@ -111,11 +111,7 @@ class Filter:
     text: str | None = None
 
     def arguments(self) -> tuple[Any, ...]:
-        escaped = None
-        if self.text is not None:
-            escaped = self.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        pattern = None if escaped is None else f"%{escaped}%"
-        return self.status, self.processing_status, self.arrival_from, self.arrival_until, pattern
+        return self.status, self.processing_status, self.arrival_from, self.arrival_until, containing(self.text)
 
 
 @dataclass(frozen=True)
