@@ -83,6 +83,13 @@ class ReservationEvent(Event):
     def subject(self) -> str:
         return f"reservation/{self.reservation_id}"
 
+    def wanted(self) -> dict[str, int | None]:
+        """Step → the intent that this event wants of it; None: nobody wants that step."""
+        return {}
+
+    def expected_steps(self) -> dict[str, int]:
+        return {step: intent for step, intent in self.wanted().items() if intent is not None}
+
 
 class FactEvent(ReservationEvent):
     """An event that completes a step: the fact that somebody waited for, under the intent that wanted it."""

@@ -1,8 +1,9 @@
 """What an organization decides about itself, published by reservation-api."""
 
-from typing import ClassVar
+from datetime import time
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from llegada.events.event import Event
 from llegada.events.types import Language, Value
@@ -20,6 +21,31 @@ class Wording(Value):
     email_subject: str | None = None
 
 
+class Lock(Value):
+    """A TTLock lock. `rooms` empty: everybody's, such as the front door.
+
+    `gateway`: commands reach it through this gateway, one at a time (`addType` 2); None: the lock is offline, and its
+    codes are those that TTLock computes for a period.
+    """
+
+    lock_id: Annotated[int, Field(gt=0)]
+    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
+    rooms: tuple[str, ...] = ()
+    gateway: str | None = None
+
+
+class SireSettings(Value):
+    """How foreigners are registered. `hotel_code`: the property's at SIRE; `city_code`: DIVIPOLA without leading zero.
+
+    `deadline_hours`: how long after the movement it must be filed (Resolución 2357/2020 is read as 24 h).
+    """
+
+    hotel_code: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,10}$")]
+    city_code: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{3,4}$")]
+    channel: Literal["file", "gateway"] = "file"
+    deadline_hours: Annotated[int, Field(ge=1, le=24 * 7)] = 24
+
+
 class OrganizationConfigured(Event):
     """The settings that workers need, whole: the newest `revision` wins, whatever the order of arrival."""
 
@@ -29,3 +55,7 @@ class OrganizationConfigured(Event):
     name: str
     time_zone: str
     wordings: dict[str, dict[Language, Wording]] = Field(default_factory=dict)
+    locks: tuple[Lock, ...] = ()
+    sire: SireSettings | None = None
+    check_in_time: time = time(15)
+    check_out_time: time = time(11)

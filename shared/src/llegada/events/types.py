@@ -1,5 +1,6 @@
 """Constrained values that events are made of. Units stand in the names or the docstrings."""
 
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Literal, NewType
 
@@ -51,3 +52,32 @@ class Contact(Value):
         if self.phone is None and self.email is None:
             raise ValueError("a contact needs a phone number or an e-mail address")
         return self
+
+
+class Stay(Value):
+    """Where and when a guest sleeps. The instants carry their offset: check-in and check-out time of the property."""
+
+    room: str | None = None
+    starts_at: datetime
+    ends_at: datetime
+
+
+DocumentType = Literal["passport", "foreigner_id", "diplomatic", "foreign_document", "ppt"]
+Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+"""ISO 3166-1 alpha-2."""
+Place = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2}|[0-9]{4,5})$")]
+"""ISO 3166-1 alpha-2, or a Colombian city by its DIVIPOLA code."""
+
+
+class Guest(Value):
+    """A guest's document as it was entered; what is missing was not given. Never logged."""
+
+    nationality: Country | None = None
+    origin: Place | None = None
+    destination: Place | None = None
+    document_type: DocumentType | None = None
+    document_number: str | None = None
+    birth_date: date | None = None
+    first_surname: str | None = None
+    second_surname: str | None = None
+    first_names: str | None = None

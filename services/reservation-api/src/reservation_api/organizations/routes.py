@@ -11,13 +11,14 @@ from reservation_api.access import Staff, needs
 from reservation_api.answers import body
 from reservation_api.edge import REQUEST_ID
 from reservation_api.organizations import store
-from reservation_api.organizations.schemas import OrganizationSettings
+from reservation_api.organizations.schemas import OrganizationSettings, StaySettings
 from reservation_api.organizations.store import Organization
 from reservation_api.parts import Parts, parts
 from reservation_api.problems import NotFound
 from reservation_api.reservations.store import audit
 
 SERVICE = "reservation-api"
+_STAY = tuple(StaySettings.model_fields)
 router = APIRouter(prefix="/api/organizations", tags=["organizations"])
 Admin = Annotated[Staff, Depends(needs("admin"))]
 TheParts = Annotated[Parts, Depends(parts)]
@@ -40,17 +41,22 @@ async def put(
 ) -> dict[str, Any]:
     """Store the settings whole, and tell the workers."""
     _own(organization_id, staff)
-    wordings = wanted.model_dump(mode="json", exclude_none=True)["wordings"]
-    new = Organization(wanted.name, wanted.time_zone, wanted.language, [c.value for c in wanted.channels], wordings)
+    given = wanted.model_dump(mode="json", exclude_none=True)
+    stay = {name: given[name] for name in _STAY if name in given}
+    channels = [channel.value for channel in wanted.channels]
+    new = Organization(wanted.name, wanted.time_zone, wanted.language, channels, given["wordings"], stay)
     inline = part.resources.inline
     async with part.transaction(staff.organization) as tx:
         revision = await store.put(tx, staff.organization, new)
-        event = OrganizationConfigured(
-            organization_id=staff.organization,
-            revision=revision,
-            name=new.name,
-            time_zone=new.time_zone,
-            wordings=wordings,
+        event = OrganizationConfigured.model_validate(
+            {
+                "organization_id": staff.organization,
+                "revision": revision,
+                "name": new.name,
+                "time_zone": new.time_zone,
+                "wordings": new.wordings,
+                **new.stay,
+            }
         )
         correlation_id = request.scope["state"][REQUEST_ID]
         envelope = first(event, source=SERVICE, correlation_id=correlation_id, lane=Lane.INTERACTIVE, traceparent=None)
@@ -75,5 +81,6 @@ def _shown(found: Organization, revision: int) -> dict[str, Any]:
         "language": found.language,
         "channels": found.channels,
         "wordings": found.wordings,
+        **StaySettings.model_validate(found.stay).model_dump(mode="json", by_alias=True, exclude_none=True),
         "revision": revision,
     }

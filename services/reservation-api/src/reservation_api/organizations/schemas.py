@@ -1,5 +1,6 @@
 """An organization's settings, as an admin sends them."""
 
+from datetime import time
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
@@ -28,7 +29,39 @@ class WordingSettings(_Body):
     email_subject: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
 
 
-class OrganizationSettings(_Body):
+class LockSettings(_Body):
+    """A TTLock lock. `rooms` empty: everybody's. Without `gateway` its codes are computed for the period, offline."""
+
+    lock_id: Annotated[int, Field(gt=0)]
+    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
+    rooms: Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=50)]], Field(max_length=500)] = (
+        Field(default_factory=list)
+    )
+    gateway: Annotated[str, StringConstraints(min_length=1, max_length=60)] | None = None
+
+
+class SireSettings(_Body):
+    """How foreigners are registered. `hotelCode`: as SIRE gave it; `cityCode`: DIVIPOLA without leading zero."""
+
+    hotel_code: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,10}$")]
+    city_code: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{3,4}$")]
+    channel: Literal["file", "gateway"] = "file"
+    deadline_hours: Annotated[int, Field(ge=1, le=24 * 7)] = 24
+
+
+MessageName = Literal["confirmation", "welcome", "check_in_confirmation", "pin", "invitation"]
+
+
+class StaySettings(_Body):
+    """When a stay begins and ends (local time), what opens its doors, and how foreigners are registered."""
+
+    check_in_time: time = time(15)
+    check_out_time: time = time(11)
+    locks: Annotated[list[LockSettings], Field(max_length=500)] = Field(default_factory=list)
+    sire: SireSettings | None = None
+
+
+class OrganizationSettings(StaySettings):
     """PUT /api/organizations/{id}/settings: the settings whole."""
 
     name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
@@ -37,6 +70,4 @@ class OrganizationSettings(_Body):
     channels: Annotated[list[Channel], Field(min_length=1, max_length=2)] = Field(
         default_factory=lambda: [Channel.WHATSAPP, Channel.EMAIL]
     )
-    wordings: dict[Literal["confirmation"], dict[Literal["es", "en", "de"], WordingSettings]] = Field(
-        default_factory=dict
-    )
+    wordings: dict[MessageName, dict[Literal["es", "en", "de"], WordingSettings]] = Field(default_factory=dict)

@@ -1,32 +1,35 @@
 """An organization's settings."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from llegada.messaging.transaction import Transaction
 from reservation_api.problems import NotSetUp
 
 _ONE = """
-select name, time_zone, language, channels, wordings, revision from organizations where organization_id = $1
+select name, time_zone, language, channels, wordings, stay, revision from organizations where organization_id = $1
 """
 _PUT = """
-insert into organizations (organization_id, name, time_zone, language, channels, wordings)
-values ($1, $2, $3, $4, $5, $6)
+insert into organizations (organization_id, name, time_zone, language, channels, wordings, stay)
+values ($1, $2, $3, $4, $5, $6, $7)
 on conflict (organization_id) do update
 set name = excluded.name, time_zone = excluded.time_zone, language = excluded.language, channels = excluded.channels,
-    wordings = excluded.wordings, revision = organizations.revision + 1, updated_at = now()
+    wordings = excluded.wordings, stay = excluded.stay, revision = organizations.revision + 1, updated_at = now()
 returning revision
 """
 
 
 @dataclass(frozen=True)
 class Organization:
+    """`stay`: times, locks and SIRE, in the words of `OrganizationConfigured`."""
+
     name: str
     time_zone: str
     language: str
     channels: list[str]
     wordings: dict[str, Any]
+    stay: dict[str, Any] = field(default_factory=dict)
     revision: int = 0
 
 
@@ -47,8 +50,8 @@ def needed(found: Organization | None, organization_id: int) -> Organization:
 
 async def put(tx: Transaction, organization_id: int, new: Organization) -> int:
     """Store the settings whole; returns their revision."""
-    wordings = json.dumps(new.wordings)
+    wordings, stay = json.dumps(new.wordings), json.dumps(new.stay)
     revision: int = await tx.fetchval(
-        _PUT, organization_id, new.name, new.time_zone, new.language, new.channels, wordings
+        _PUT, organization_id, new.name, new.time_zone, new.language, new.channels, wordings, stay
     )
     return revision

@@ -26,7 +26,7 @@ with claimed as (
 )
 select nextval(pg_get_serial_sequence('reservations', 'id')) as id, now() as now,
        $2::text is null or exists (select from claimed) as is_new,
-       o.name, o.time_zone, o.language, o.channels, o.wordings, o.revision
+       o.name, o.time_zone, o.language, o.channels
 from (select) as one left join organizations o on o.organization_id = $1
 """
 _STORE = f"""
@@ -129,8 +129,8 @@ async def opening(tx: Transaction, organization_id: int, key: str | None, reques
     """
     row = await tx.fetchrow(_OPEN, organization_id, key, request_hash)
     assert row is not None  # the statement always has one row
-    known = {name: row[name] for name in ("name", "time_zone", "language", "channels", "wordings", "revision")}
-    organization = None if row["name"] is None else Organization(**known)
+    known = {name: row[name] for name in ("name", "time_zone", "language", "channels")}
+    organization = None if row["name"] is None else Organization(**known, wordings={})
     return Opening(row["id"], row["now"], row["is_new"], organization)
 
 

@@ -15,7 +15,18 @@ from reservation_api.reservations.lifecycle import changes, later
 from reservation_api.timeline import store
 from reservation_api.timeline.steps import advance, expect
 
-_PRIVATE = {"organization_id", "reservation_id", "guest_name", "contact", "recipient", "text", "check_in_url"}
+_PRIVATE = {
+    "organization_id",
+    "reservation_id",
+    "guest_name",
+    "contact",
+    "recipient",
+    "text",
+    "check_in_url",
+    "guests",
+    "passcodes",
+    "custom_message",
+}
 
 
 class Projection:
