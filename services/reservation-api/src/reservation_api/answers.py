@@ -5,7 +5,7 @@ from typing import Any, Literal
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-MessageKey = Literal["created_background", "created", "list", "one", "saved"]
+MessageKey = Literal["created_background", "created", "list", "one", "saved", "done"]
 
 _MESSAGES: dict[MessageKey, dict[str, str]] = {
     "created_background": {
@@ -20,6 +20,11 @@ _MESSAGES: dict[MessageKey, dict[str, str]] = {
     },
     "list": {"de": "Gefunden.", "es": "Encontrado.", "en": "Found."},
     "one": {"de": "Gefunden.", "es": "Encontrado.", "en": "Found."},
+    "done": {
+        "de": "Gespeichert. Alles Weitere geschieht im Hintergrund.",
+        "es": "Guardado. Lo demás se hace en segundo plano.",
+        "en": "Saved. Everything else happens in the background.",
+    },
     "saved": {"de": "Gespeichert.", "es": "Guardado.", "en": "Saved."},
 }
 

@@ -16,6 +16,7 @@ from reservation_api.operations import dead_letters
 from reservation_api.operations import routes as operations
 from reservation_api.organizations import routes as organizations
 from reservation_api.parts import Parts, WhatsAppWebhooks
+from reservation_api.reservations import actions
 from reservation_api.reservations import routes as reservations
 from reservation_api.timeline import routes as timeline
 from reservation_api.webhooks import routes as webhooks
@@ -87,6 +88,6 @@ def api() -> FastAPI:
         responses=_PROBLEMS,
     )
     problems.install(app)
-    for room in (reservations, timeline, organizations, operations, dead_letters, webhooks):
+    for room in (reservations, actions, timeline, organizations, operations, dead_letters, webhooks):
         app.include_router(room.router)
     return app

@@ -25,6 +25,7 @@ class BookingEvent(ReservationEvent):
 
     `channels` are the ones that the organization has switched on, in order of preference. Each subclass names the
     intents that it wants; an intent of None means that nobody wants that effect (no lock at the door, for example).
+    `contact_version` counts the guest's contacts: a message for an older one is not sent any more.
     """
 
     guest_name: str
@@ -37,6 +38,7 @@ class BookingEvent(ReservationEvent):
     property_name: str
     check_in_url: str
     channels: tuple[Channel, ...] = (Channel.WHATSAPP, Channel.EMAIL)
+    contact_version: Intent = 1
 
 
 class ReservationCreated(BookingEvent):

@@ -12,6 +12,8 @@ def upgrade() -> None:
     op.execute("""
         alter table organizations add column stay jsonb not null default '{}';
         alter table reservations
+            add column contact_version integer not null default 1,
+            add column payment_link_expires_at timestamptz,
             add column payment_status text not null default 'pending',
             add column door_codes jsonb,
             add column door_codes_intent integer not null default 0,

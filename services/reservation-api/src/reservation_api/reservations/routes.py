@@ -45,7 +45,7 @@ async def create(
     async with part.transaction(staff.organization) as tx:
         opening = await store.opening(tx, staff.organization, idempotency_key, request_hash)
         if idempotency_key is not None and not opening.is_new:
-            return _replayed(await store.earlier(tx, staff.organization, idempotency_key), request_hash)
+            return replayed(await store.earlier(tx, staff.organization, idempotency_key), request_hash, 201)
         row, event = _made(wanted, staff, opening, part.frontend_url)
         envelope = first(
             event,
@@ -62,7 +62,7 @@ async def create(
         )
     if inline is not None:
         await inline.work(SERVICE, ids, part.resources.settings.request_budget_seconds)
-        data = await _one(part, staff, row.id)
+        data = await shown_one(part, staff, row.id)
         if data["processingStatus"] == "completed":
             answer = body(request, data, "created")
         else:
@@ -96,10 +96,10 @@ async def find(
 @router.get("/{reservation_id}")
 async def one(request: Request, reservation_id: int, staff: Reader, part: TheParts) -> dict[str, Any]:
     """One reservation with its steps. 404 for another organization's, as for one that does not exist."""
-    return body(request, await _one(part, staff, reservation_id), "one")
+    return body(request, await shown_one(part, staff, reservation_id), "one")
 
 
-async def _one(part: Parts, staff: Staff, reservation_id: int) -> dict[str, Any]:
+async def shown_one(part: Parts, staff: Staff, reservation_id: int) -> dict[str, Any]:
     async with part.transaction(staff.organization) as tx:
         row = await store.one(tx, staff.organization, reservation_id)
     if row is None:
@@ -107,10 +107,11 @@ async def _one(part: Parts, staff: Staff, reservation_id: int) -> dict[str, Any]
     return store.shown(row, part.frontend_url)
 
 
-def _replayed(earlier: store.Earlier, request_hash: bytes) -> Response:
+def replayed(earlier: store.Earlier, request_hash: bytes, status: int = 200) -> Response:
+    """The answer that was given before; Conflict if it was given to something else."""
     if earlier.request_hash != request_hash:
-        raise Conflict("this Idempotency-Key was used with another body; use a new key for a new reservation")
-    return JSONResponse(earlier.answer, 201, {"Idempotency-Replayed": "true"})
+        raise Conflict("this Idempotency-Key was used with another body; use a new key for a new request")
+    return JSONResponse(earlier.answer, status, {"Idempotency-Replayed": "true"})
 
 
 def _made(

@@ -5,18 +5,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import asyncpg
 
+from llegada.events.types import Channel, Contact
 from llegada.messaging import outbox
 from llegada.messaging.transaction import Transaction, containing
+from reservation_api.organizations.schemas import StaySettings
 from reservation_api.organizations.store import Organization
-from reservation_api.timeline.steps import Step, Steps, document
+from reservation_api.reservations.stay import Held, Outcome
+from reservation_api.timeline.steps import Step, Steps, document, processing_status
 
 _COLUMNS = """
 id, guest_name, guest_phone, guest_email, amount, currency, check_in_date, check_out_date, arrival_time, room_number,
 language, status, processing_status, steps, payment_link, sent_message, sent_message_at, check_in_token, created_at,
-updated_at
+updated_at, payment_status, door_codes, invited_at, checked_in_at, checked_out_at, cancelled_at, cancel_reason,
+sire_registered_at
 """
 _OPEN = """
 with claimed as (
@@ -54,6 +59,17 @@ and ($6::text is null or guest_name ilike $6 or guest_phone ilike $6 or guest_em
 _LIST = f"select {_COLUMNS} from reservations where {_FILTER} order by id desc limit $7 offset $8"
 _COUNT = f"select count(*) from reservations where {_FILTER}"
 _ONE = f"select {_COLUMNS} from reservations where organization_id = $1 and id = $2"
+_HOLD = """
+select r.*, o.name, o.time_zone, o.channels, o.stay
+from reservations r join organizations o using (organization_id)
+where r.organization_id = $1 and r.id = $2
+for update of r
+"""
+_TAKE_KEY = """
+insert into idempotency_keys (organization_id, key, request_hash) values ($1, $2, $3)
+on conflict (organization_id, key) do nothing returning true
+"""
+_KEEP_ANSWER = "update idempotency_keys set answer = $3 where organization_id = $1 and key = $2"
 _KEY = "select request_hash, answer from idempotency_keys where organization_id = $1 and key = $2"
 
 
@@ -91,13 +107,25 @@ class NewRow:
 
     def as_stored(self) -> dict[str, Any]:
         """What a later read gives; see the columns' defaults."""
-        unchanged = ("payment_link", "sent_message", "sent_message_at")
+        unchanged = (
+            "payment_link",
+            "sent_message",
+            "sent_message_at",
+            "door_codes",
+            "invited_at",
+            "checked_in_at",
+            "checked_out_at",
+            "cancelled_at",
+            "cancel_reason",
+            "sire_registered_at",
+        )
         return {
             **{name: getattr(self, name) for name in self.__dataclass_fields__ if name != "steps"},
             **dict.fromkeys(unchanged),
             "steps": {name: step.model_dump(mode="json", exclude_none=True) for name, step in self.steps.items()},
             "status": "confirmed",
             "processing_status": "pending",
+            "payment_status": "pending",
             "updated_at": self.created_at,
         }
 
@@ -176,6 +204,49 @@ async def add(
     return [stored["id"] for stored in rows]
 
 
+async def take_key(tx: Transaction, organization_id: int, key: str, request_hash: bytes) -> bool:
+    """Take the Idempotency-Key for this transaction; False if another request had it. Waits for one under way."""
+    return bool(await tx.fetchval(_TAKE_KEY, organization_id, key, request_hash))
+
+
+async def keep_answer(tx: Transaction, organization_id: int, key: str, answer: dict[str, Any]) -> None:
+    await tx.execute(_KEEP_ANSWER, organization_id, key, json.dumps(answer))
+
+
+async def hold(tx: Transaction, organization_id: int, reservation_id: int, frontend_url: str) -> Held | None:
+    """The reservation with its row locked until the transaction ends; None if there is none."""
+    row = await tx.fetchrow(_HOLD, organization_id, reservation_id)
+    if row is None:
+        return None
+    settings = StaySettings.model_validate(row["stay"])
+    same = set(Held.__dataclass_fields__) & set(row.keys()) - {"door_codes", "steps", "channels"}
+    return Held(
+        **{name: row[name] for name in same},
+        contact=Contact(phone=row["guest_phone"], email=row["guest_email"]),
+        steps={name: Step.model_validate(step) for name, step in row["steps"].items()},
+        check_in_url=check_in_link(frontend_url, row["id"], row["check_in_token"]),
+        door_codes=row["door_codes"] or [],
+        property_name=row["name"],
+        zone=ZoneInfo(row["time_zone"]),
+        channels=tuple(Channel(channel) for channel in row["channels"]),
+        check_in_time=settings.check_in_time,
+        check_out_time=settings.check_out_time,
+        has_locks=bool(settings.locks),
+        has_sire=settings.sire is not None,
+    )
+
+
+async def change(tx: Transaction, held: Held, outcome: Outcome) -> None:
+    """Write the columns that change, and the steps."""
+    steps = outcome.steps_after(held.steps)
+    columns = {**outcome.changes, "steps": document(steps), "processing_status": processing_status(steps)}
+    if "guests" in columns:
+        columns["guests"] = json.dumps(columns["guests"])
+    places = ", ".join(f"{name} = ${number}" for number, name in enumerate(columns, start=3))
+    statement = f"update reservations set {places}, updated_at = now() where organization_id = $1 and id = $2"
+    await tx.execute(statement, held.organization_id, held.id, *columns.values())
+
+
 async def audit(tx: Transaction, organization_id: int, actor: str, action: str, subject: str, request_id: str) -> None:
     await tx.execute(_AUDIT, organization_id, actor, action, subject, request_id)
 
@@ -213,7 +284,18 @@ def shown(row: Mapping[str, Any] | asyncpg.Record, frontend_url: str) -> dict[st
         "paymentLink": row["payment_link"],
         "checkInLink": check_in_link(frontend_url, row["id"], row["check_in_token"]),
         "sentMessage": row["sent_message"],
-        "sentMessageAt": None if row["sent_message_at"] is None else row["sent_message_at"].isoformat(),
+        "sentMessageAt": _iso(row["sent_message_at"]),
+        "paymentStatus": row["payment_status"],
+        "doorCodes": [
+            {"lock": code["lock_name"], "code": code["code"], "from": code["starts_at"], "until": code["ends_at"]}
+            for code in row["door_codes"] or []
+        ],
+        "invitationSentAt": _iso(row["invited_at"]),
+        "checkedInAt": _iso(row["checked_in_at"]),
+        "checkedOutAt": _iso(row["checked_out_at"]),
+        "cancelledAt": _iso(row["cancelled_at"]),
+        "cancelReason": row["cancel_reason"],
+        "sireRegisteredAt": _iso(row["sire_registered_at"]),
         "createdAt": row["created_at"].isoformat(),
         "updatedAt": row["updated_at"].isoformat(),
     }
@@ -222,3 +304,7 @@ def shown(row: Mapping[str, Any] | asyncpg.Record, frontend_url: str) -> dict[st
 def check_in_link(frontend_url: str, reservation_id: int, token: str) -> str:
     """The token has 192 bits: nobody can guess another guest's."""
     return f"{frontend_url}/check-in/{reservation_id}-{token}"
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()

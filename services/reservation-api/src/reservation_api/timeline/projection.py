@@ -56,8 +56,9 @@ def _take(known: store.Known, event: Event) -> None:
     report = event.report()
     if report is not None:
         known.steps = advance(known.steps, report)
-    change = changes(event, known.payment_link_intent)
+    change = changes(event, known.payment_link_intent, known.door_codes_intent)
     known.payment_link_intent = change.payment_link_intent or known.payment_link_intent
+    known.door_codes_intent = change.door_codes_intent or known.door_codes_intent
     known.changes = later(known.changes, change)
 
 

@@ -5,6 +5,7 @@ the last word, and failed beats processing in the same pass.
 """
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -64,6 +65,18 @@ def advance(steps: Steps, report: StepReport) -> Steps:
         jobs = {**step.jobs, report.job: _later(step.jobs.get(report.job), report)}
         step = step.model_copy(update={"jobs": jobs})
     return {**steps, report.step: step}
+
+
+def close(steps: Steps, names: Collection[str], reason: str) -> Steps:
+    """Those of `names` that are still open are wanted no more; a job that finishes all the same has the last word."""
+    over = {
+        name: step.model_copy(
+            update={"fact": StepReport(step=name, state=StepState.SKIPPED, intent=step.intent, reason=reason)}
+        )
+        for name, step in steps.items()
+        if name in names and step.fact is None
+    }
+    return {**steps, **over}
 
 
 def document(steps: Steps) -> str:

@@ -1,5 +1,6 @@
 """Statements of the projection and of the timeline."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,7 @@ from reservation_api.reservations.lifecycle import NO_CHANGES, Changes
 from reservation_api.timeline.steps import Step, Steps, document, processing_status
 
 _LOCK = """
-select r.id, r.organization_id, r.steps, r.payment_link_intent
+select r.id, r.organization_id, r.steps, r.payment_link_intent, r.door_codes_intent
 from reservations r
 join unnest($1::bigint[], $2::bigint[]) as wanted (id, organization_id) using (id, organization_id)
 order by r.id for update of r
@@ -27,14 +28,19 @@ update reservations r
 set steps = n.steps, processing_status = n.processing_status,
     payment_link = coalesce(n.payment_link, r.payment_link),
     payment_link_intent = n.payment_link_intent,
+    payment_link_expires_at = coalesce(n.payment_link_expires_at, r.payment_link_expires_at),
+    door_codes = coalesce(n.door_codes, r.door_codes),
+    door_codes_intent = n.door_codes_intent,
+    invited_at = coalesce(n.invited_at, r.invited_at),
+    sire_registered_at = coalesce(n.sire_registered_at, r.sire_registered_at),
     sent_message = coalesce(n.sent_message, r.sent_message),
     sent_message_at = coalesce(n.sent_message_at, r.sent_message_at),
     status = case when n.notification_sent and r.status = 'confirmed' then 'notification_sent' else r.status end,
     updated_at = now()
 from unnest($8::bigint[], $9::jsonb[], $10::text[], $11::text[], $12::integer[], $13::text[], $14::timestamptz[],
-            $15::boolean[])
+            $15::boolean[], $16::timestamptz[], $17::jsonb[], $18::integer[], $19::timestamptz[], $20::timestamptz[])
      as n (id, steps, processing_status, payment_link, payment_link_intent, sent_message, sent_message_at,
-           notification_sent)
+           notification_sent, payment_link_expires_at, door_codes, door_codes_intent, invited_at, sire_registered_at)
 where r.id = n.id
 """
 _OF_RESERVATION = """
@@ -62,6 +68,7 @@ class Known:
 
     steps: Steps
     payment_link_intent: int
+    door_codes_intent: int
     changes: Changes
 
 
@@ -91,6 +98,7 @@ async def locked(tx: Transaction, wanted: Collection[Subject]) -> dict[Subject, 
         Subject(row["organization_id"], row["id"]): Known(
             {name: Step.model_validate(step) for name, step in row["steps"].items()},
             row["payment_link_intent"],
+            row["door_codes_intent"],
             NO_CHANGES,
         )
         for row in rows
@@ -117,6 +125,11 @@ async def save(tx: Transaction, entries: Sequence[NewEntry], known: Mapping[Subj
         [r.changes.sent_message for r in reservations],
         [r.changes.sent_message_at for r in reservations],
         [r.changes.notification_sent for r in reservations],
+        [r.changes.payment_link_expires_at for r in reservations],
+        [None if r.changes.door_codes is None else json.dumps(r.changes.door_codes) for r in reservations],
+        [r.door_codes_intent for r in reservations],
+        [r.changes.invited_at for r in reservations],
+        [r.changes.sire_registered_at for r in reservations],
     )
 
 
