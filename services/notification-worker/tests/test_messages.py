@@ -1,15 +1,26 @@
 """Joins by facts: whichever comes first, however often, at the same instant."""
 
 import asyncio
+import itertools
 from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 
+from llegada.events.lock import PasscodeIssued
 from llegada.events.notification import NotificationReady
 from llegada.events.organization import Wording
 from llegada.events.payment import PaymentLinkCreated
-from llegada.events.reservation import ReservationCreated
+from llegada.events.reservation import (
+    BookingEvent,
+    ReservationCancelled,
+    ReservationCheckedIn,
+    ReservationCheckedOut,
+    ReservationContactUpdated,
+    ReservationCreated,
+    ReservationInvitationDue,
+    ReservationPinRequested,
+)
 from llegada.events.types import Contact, Money, OrganizationId, ReservationId
 from llegada.messaging.envelope import Lane, first
 from llegada.messaging.failures import Permanent
@@ -18,7 +29,7 @@ from llegada.testing.plugin import ServiceDatabase
 from notification_worker.handlers import Notifications
 from notification_worker.messages import Booking, take
 from notification_worker.store import Store
-from notification_worker.texts import shown, written
+from notification_worker.texts import masked, shown, template_name, template_parameters, written
 
 ORGANIZATION, RESERVATION = OrganizationId(1), ReservationId(17)
 
@@ -126,8 +137,116 @@ async def test_a_newer_message_makes_the_older_one_unwanted(service_database: Se
     async with database.transaction() as tx:
         await store.locked(tx, {RESERVATION: ORGANIZATION})
         await store.save(tx, {RESERVATION: booking})
-    assert (await store.before_sending(first)).outdated
-    assert not (await store.before_sending(first.model_copy(update={"intent": 2}))).outdated
+    assert (await store.before_sending(first)).unwanted == "a newer message took its place"
+    assert (await store.before_sending(first.model_copy(update={"intent": 2}))).unwanted is None
+
+
+STAY = {"room": "204", "starts_at": "2026-12-01T15:00:00-05:00", "ends_at": "2026-12-03T11:00:00-05:00"}
+
+
+def coded(intent: int = 1, *codes: str) -> PasscodeIssued:
+    locks = [{"lock_id": n, "lock_name": f"Lock {n}", "code": code} for n, code in enumerate(codes or ("482915",), 1)]
+    passcodes = [{**lock, "starts_at": STAY["starts_at"], "ends_at": STAY["ends_at"]} for lock in locks]
+    return PasscodeIssued.model_validate(
+        {"organization_id": 1, "reservation_id": 17, "intent": intent, "passcodes": passcodes}
+    )
+
+
+def cause(cls: type[BookingEvent], **changes: Any) -> Any:
+    return cls.model_validate({**created().model_dump(), "stay": STAY, "checked_in_on": "2026-12-01", **changes})
+
+
+def moved(**changes: Any) -> Any:
+    known = {"contact": {"email": "a@b.test"}, "contact_version": 2, "payment_link_intent": 2, "passcode_intent": 1}
+    return cause(ReservationContactUpdated, welcome_intent=1, **{**known, **changes})
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([moved(), linked(2), coded(1)])))
+def test_a_welcome_waits_for_the_new_link_and_the_code_in_any_order(order: tuple[Any, ...]) -> None:
+    booking = Booking()
+    take(booking, linked(1))
+    assert take(booking, order[0]) == take(booking, order[1]) == []
+    (ready,) = take(booking, order[2])
+    assert (ready.kind, ready.recipient, ready.payment_url) == ("welcome", "a@b.test", "https://checkout.test/2")
+    assert [code.code for code in ready.passcodes] == ["482915"]
+
+
+def test_nothing_more_goes_to_the_old_contact() -> None:
+    booking = Booking()
+    take(booking, created())
+    take(booking, moved())
+    assert take(booking, linked(1)) == []
+
+
+def test_without_a_lock_the_message_names_no_code() -> None:
+    booking = Booking()
+    (ready,) = take(booking, cause(ReservationCheckedIn, passcode_intent=None, check_in_confirmation_intent=1))
+    assert template_name(ready) == "reservation_checkin_welcome"
+    assert "code" not in written(ready.model_copy(update={"language": "en"}), Wording()).plain
+
+
+def test_a_message_that_needs_a_code_does_not_leave_without() -> None:
+    booking = Booking()
+    take(booking, linked(1))
+    arrived = cause(ReservationCheckedIn, passcode_intent=2, check_in_confirmation_intent=1)
+    assert take(booking, arrived) == take(booking, coded(1)) == []
+    (ready,) = take(booking, coded(2))
+    assert ready.passcode_intent == 2
+
+
+@pytest.mark.parametrize("end", [ReservationCancelled, ReservationCheckedOut])
+def test_after_the_end_nothing_is_sent_whatever_arrives(end: Any) -> None:
+    booking = Booking()
+    now = datetime.now(UTC)
+    dates = {"cancelled_at": now, "checked_out_at": now, "checked_out_on": now.date()}
+    ended = end.model_validate({"organization_id": 1, "reservation_id": 17, "property_name": "Hostal", **dates})
+    take(booking, created())
+    assert take(booking, ended) == take(booking, linked()) == []
+    assert booking.unwanted(ready()) is not None
+
+
+def test_a_replaced_code_is_not_sent_any_more() -> None:
+    booking = Booking()
+    take(booking, cause(ReservationCheckedIn, passcode_intent=1, check_in_confirmation_intent=1))
+    (confirmation,) = take(booking, coded(1))
+    assert booking.unwanted(confirmation) is None
+    take(booking, cause(ReservationPinRequested, passcode_intent=2, pin_intent=1))
+    assert "replaced" in str(booking.unwanted(confirmation))
+
+
+@pytest.mark.parametrize("language", ["es", "en", "de"])
+@pytest.mark.parametrize(
+    ("cls", "more"),
+    [
+        (ReservationContactUpdated, {"payment_link_intent": 1, "passcode_intent": 1, "welcome_intent": 1}),
+        (ReservationCheckedIn, {"passcode_intent": 1, "check_in_confirmation_intent": 1}),
+        (ReservationPinRequested, {"passcode_intent": 1, "pin_intent": 1}),
+        (ReservationInvitationDue, {"payment_link_intent": 1, "invitation_intent": 1}),
+    ],
+)
+def test_every_message_has_its_words_in_every_language(cls: type[BookingEvent], more: Any, language: str) -> None:
+    booking = Booking()
+    take(booking, linked())
+    take(booking, coded(1, "482915", "77120"))
+    (ready,) = take(booking, cause(cls, language=language, **more))
+    texts = written(ready, Wording())
+    assert "Hostal" in texts.subject + texts.plain
+    assert "{{" not in texts.plain
+    assert all(template_parameters(ready))
+    if "passcode_intent" in more:
+        assert "Lock 1: 482915, Lock 2: 77120" in texts.plain
+        assert "482915" not in masked(texts.plain, ready)
+    if "payment_link_intent" in more:
+        assert "https://checkout.test/1" in texts.plain
+
+
+def test_staffs_own_words_are_filled_in() -> None:
+    booking = Booking()
+    take(booking, linked())
+    own = "Hola {{guestName}}, {{ checkInLink }} {{paymentLink}}"
+    event = cause(ReservationInvitationDue, payment_link_intent=1, invitation_intent=1, custom_message=own)
+    (ready,) = take(booking, event)
+    assert written(ready, Wording()).plain.endswith("https://desk.test/check-in/17-x https://checkout.test/1")
 
 
 def ready(**changes: Any) -> NotificationReady:

@@ -50,6 +50,7 @@ async def client(
         whatsapp_verify_token=SecretStr("verify-token-of-the-tests"),
         whatsapp_app_secret=SecretStr("app-secret-of-the-tests"),
         whatsapp_numbers={"100": 1},
+        bold_secrets={1: SecretStr("bold-secret-of-the-tests")},
     )
     resources = Resources(
         settings=RuntimeSettings(database_url=SecretStr(database_url), queue_enabled=True),

@@ -110,7 +110,7 @@ async def test_a_dry_run_says_what_would_happen_and_does_nothing(
     assert answer.json()["data"] == {
         "total": 2, "wouldBeTried": 2, "alreadyDone": 0, "newerWanted": 0, "cannotBeRead": 0,
     }  # fmt: skip
-    steps = {"confirmation": {"intent": 1, "fact": {"step": "confirmation", "state": "completed", "intent": 1}}}
+    steps = {"paymentLink": {"intent": 1, "fact": {"step": "paymentLink", "state": "completed", "intent": 1}}}
     await database.fetchrow("update reservations set steps = $1 where id = $2", json.dumps(steps), number)
     answer = await client.post(f"{DESK}/replays", json={"all": True, "dryRun": True})
     assert (answer.json()["data"]["alreadyDone"], answer.json()["data"]["wouldBeTried"]) == (1, 1)

@@ -2,18 +2,29 @@
 
 What happens after an attempt of which nobody knows what it did:
 
-| message, channel       | policy     | because                                                              |
-|------------------------|------------|----------------------------------------------------------------------|
-| confirmation, WhatsApp | may double | asked by status webhook first; the guest waits for link and check-in |
-| confirmation, e-mail   | may double | nothing can be asked; the stable Message-ID lets clients fold copies |
+| channel  | policy     | because                                                                            |
+|----------|------------|------------------------------------------------------------------------------------|
+| WhatsApp | may double | asked by status webhook first; the guest waits for the link, the code, the check-in |
+| e-mail   | may double | nothing can be asked; the stable Message-ID lets clients fold copies               |
 """
 
 from datetime import UTC, datetime, timedelta
 
+import structlog
+
+from llegada.events.lock import PasscodeIssued
 from llegada.events.notification import NotificationReady, NotificationSent, NotificationStatus
 from llegada.events.organization import OrganizationConfigured
-from llegada.events.payment import PaymentLinkCreated
-from llegada.events.reservation import ReservationCreated
+from llegada.events.payment import PaymentLinkCreated, PaymentSettled, PaymentVoided
+from llegada.events.reservation import (
+    ReservationCancelled,
+    ReservationCheckedIn,
+    ReservationCheckedOut,
+    ReservationContactUpdated,
+    ReservationCreated,
+    ReservationInvitationDue,
+    ReservationPinRequested,
+)
 from llegada.events.types import Channel
 from llegada.messaging.effects import Attempt, Effect, EffectKey, Found, NotWanted, SendAgain
 from llegada.messaging.failures import NotYetKnown, Permanent
@@ -23,10 +34,11 @@ from llegada.messaging.transaction import Transaction
 from notification_worker.mail import Mail, Mailer
 from notification_worker.messages import take
 from notification_worker.store import BeforeSending, Store
-from notification_worker.texts import Texts, template_parameters, written
-from notification_worker.whatsapp import RE_ENGAGEMENT, Template, WhatsApp
+from notification_worker.texts import Texts, masked, template_name, template_parameters, written
+from notification_worker.whatsapp import RE_ENGAGEMENT, UNREACHABLE, Template, WhatsApp
 
-DEFAULT_TEMPLATE = "reservation_checkin_invitation"
+log = structlog.get_logger()
+
 GRACE = timedelta(seconds=60)
 _FIRST_WAIT = timedelta(seconds=2)
 
@@ -42,9 +54,23 @@ class Notifications:
         self._sender = sender
 
     async def collect(
-        self, batch: Batch[ReservationCreated | PaymentLinkCreated], tx: Transaction
+        self,
+        batch: Batch[
+            ReservationCreated
+            | ReservationContactUpdated
+            | ReservationCheckedIn
+            | ReservationPinRequested
+            | ReservationInvitationDue
+            | ReservationCancelled
+            | ReservationCheckedOut
+            | PaymentLinkCreated
+            | PaymentSettled
+            | PaymentVoided
+            | PasscodeIssued
+        ],
+        tx: Transaction,
     ) -> list[list[NotificationReady]]:
-        """Opens a message when its cause arrives, notes facts, whichever comes first."""
+        """Opens a message when its cause arrives, notes facts, whichever comes first; drops what nobody wants."""
         events = [delivered.event for delivered in batch]
         bookings = await self._store.locked(tx, {event.reservation_id: event.organization_id for event in events})
         ready = [take(bookings[event.reservation_id], event) for event in events]
@@ -58,9 +84,13 @@ class Notifications:
         await self._store.note_statuses(tx, [delivered.event for delivered in batch])
 
     def send(self, event: NotificationReady) -> Effect[NotificationSent]:
-        if event.channel is Channel.WHATSAPP:
-            return WhatsAppMessage(event, self._store, self._whatsapp, self._grace)
-        return EmailMessage(event, self._store, self._mailer, self._sender)
+        if event.channel is Channel.EMAIL:
+            return EmailMessage(event, self._store, self._mailer, self._sender)
+        mail = None
+        if event.fallback_email is not None:
+            by_mail = event.model_copy(update={"channel": Channel.EMAIL, "recipient": event.fallback_email})
+            mail = EmailMessage(by_mail, self._store, self._mailer, self._sender)
+        return WhatsAppMessage(event, self._store, self._whatsapp, self._grace, mail)
 
 
 class _Message:
@@ -77,7 +107,9 @@ class _Message:
 
     async def still_wanted(self) -> NotWanted | None:
         self._known = await self._store.before_sending(self._event)
-        return NotWanted("a newer message took its place") if self._known.outdated else None
+        if self._known.paid:  # nobody is asked to pay twice, however late the message leaves
+            self._event = self._event.model_copy(update={"payment_url": ""})
+        return None if self._known.unwanted is None else NotWanted(self._known.unwanted)
 
     async def look_up(self, attempt: Attempt) -> Found | SendAgain:
         return SendAgain(f"attempt {attempt.number - 1} cannot be asked about; this message may double")
@@ -95,7 +127,7 @@ class _Message:
             intent=event.intent,
             channel=event.channel,
             recipient=event.recipient,
-            text=texts.plain,
+            text=masked(texts.plain, event),
             template=template,
             provider_message_id=provider_message_id,
             sent_at=datetime.now(UTC),
@@ -103,12 +135,23 @@ class _Message:
 
 
 class WhatsAppMessage(_Message):
-    """Text inside the 24 hours after the guest wrote, an approved template outside."""
+    """Text inside the 24 hours after the guest wrote, an approved template outside.
 
-    def __init__(self, event: NotificationReady, store: Store, whatsapp: WhatsApp, grace: timedelta) -> None:
+    `instead`: the e-mail for a guest who has no WhatsApp.
+    """
+
+    def __init__(
+        self,
+        event: NotificationReady,
+        store: Store,
+        whatsapp: WhatsApp,
+        grace: timedelta,
+        instead: "EmailMessage | None" = None,
+    ) -> None:
         super().__init__(event, store)
         self._whatsapp = whatsapp
         self._grace = grace
+        self._instead = instead
 
     async def look_up(self, attempt: Attempt) -> Found | SendAgain:
         """Status webhooks carry the attempt's reference: they tell what an attempt without an answer did."""
@@ -116,7 +159,7 @@ class WhatsAppMessage(_Message):
         if told is not None and told.status != "failed":
             before = self._before()
             texts = written(self._event, before.wording)
-            template = None if before.window_open else before.wording.whatsapp_template or DEFAULT_TEMPLATE
+            template = None if before.window_open else before.wording.whatsapp_template or template_name(self._event)
             sent = self._sent(texts, told.provider_message_id, template)
             return Found(sent.model_copy(update={"sent_at": told.at}))
         if told is not None:
@@ -131,6 +174,15 @@ class WhatsAppMessage(_Message):
         return self._whatsapp.way(self._event.organization_id, self._event.recipient)
 
     async def perform(self, attempt: Attempt) -> NotificationSent:
+        try:
+            return await self._send(attempt)
+        except Permanent as failure:
+            if self._instead is None or failure.code not in UNREACHABLE:
+                raise
+            log.info("by_email_instead", subject=self._event.subject, kind=self._event.kind, code=failure.code)
+            return await self._instead.perform_after(self._before(), attempt)
+
+    async def _send(self, attempt: Attempt) -> NotificationSent:
         event, before = self._event, self._before()
         texts = written(event, before.wording)
         to, organization = event.recipient, event.organization_id
@@ -142,7 +194,7 @@ class WhatsAppMessage(_Message):
                     raise
             else:
                 return self._sent(texts, message_id, None)
-        name = before.wording.whatsapp_template or DEFAULT_TEMPLATE
+        name = before.wording.whatsapp_template or template_name(event)
         language = before.wording.whatsapp_language or event.language
         template = Template(name, language, template_parameters(event))
         message_id = await self._whatsapp.send_template(organization, to, template, attempt.reference)
@@ -157,6 +209,13 @@ class EmailMessage(_Message):
 
     def way(self) -> Way:
         return Way("smtp", self._mailer.host)
+
+    async def perform_after(self, known: BeforeSending, attempt: Attempt) -> NotificationSent:
+        """Send, knowing already what `still_wanted` would find."""
+        self._known = known
+        if known.paid:
+            self._event = self._event.model_copy(update={"payment_url": ""})
+        return await self.perform(attempt)
 
     async def perform(self, attempt: Attempt) -> NotificationSent:
         texts = written(self._event, self._before().wording)

@@ -9,20 +9,44 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from llegada.events.lock import Passcode, PasscodeIssued
 from llegada.events.notification import MessageKind, NotificationReady
-from llegada.events.payment import PaymentLinkCreated
-from llegada.events.reservation import CONFIRMATION, PAYMENT_LINK, ReservationCreated
+from llegada.events.payment import PaymentEvent, PaymentLinkCreated, PaymentSettled, PaymentVoided
+from llegada.events.reservation import (
+    PASSCODE,
+    PAYMENT_LINK,
+    BookingEvent,
+    ReservationCancelled,
+    ReservationCheckedIn,
+    ReservationCheckedOut,
+    ReservationContactUpdated,
+    ReservationCreated,
+    ReservationInvitationDue,
+    ReservationPinRequested,
+)
 from llegada.events.types import Channel, Contact
 from llegada.messaging.failures import Permanent
 
-PAYMENT_FACT = PAYMENT_LINK
+Cause = (
+    ReservationCreated
+    | ReservationContactUpdated
+    | ReservationCheckedIn
+    | ReservationPinRequested
+    | ReservationInvitationDue
+)
+"""What opens a message."""
+FactFor = PaymentLinkCreated | PasscodeIssued | PaymentSettled | PaymentVoided
+End = ReservationCancelled | ReservationCheckedOut
+
+FACTS = (PAYMENT_LINK, PASSCODE)
+"""What a message may wait for: it waits for those that its cause wants."""
 
 
 class Fact(BaseModel):
     """Something that a message may wait for, under the intent that wanted it."""
 
     intent: int
-    value: str
+    value: Any
 
 
 class Message(BaseModel):
@@ -34,52 +58,93 @@ class Message(BaseModel):
     cause: dict[str, Any]
     ready: bool = False
 
+    @property
+    def contact_version(self) -> int:
+        return int(self.cause.get("contact_version", 1))
+
 
 class Booking(BaseModel):
-    """What is known about one reservation."""
+    """What is known about one reservation.
+
+    `contact_version`, `passcode_intent`: the newest that any cause named. `ended`: why nothing more is sent. `paid`:
+    whether nothing asks for payment any more.
+    """
 
     facts: dict[str, Fact] = Field(default_factory=dict)
     messages: list[Message] = Field(default_factory=list)
+    contact_version: int = 1
+    passcode_intent: int = 0
+    ended: str | None = None
+    paid: bool = False
+    payment_revision: int = 0
 
-    def note(self, name: str, intent: int, value: str) -> None:
+    def note(self, name: str, intent: int, value: Any) -> None:
         """Take a fact; an older one changes nothing."""
         known = self.facts.get(name)
         if known is None or known.intent < intent:
             self.facts[name] = Fact(intent=intent, value=value)
 
-    def open(self, kind: MessageKind, intent: int, wanted: dict[str, int], cause: ReservationCreated) -> None:
-        """Open a message; the same one twice is one."""
-        if (kind, intent) not in {(m.kind, m.intent) for m in self.messages}:
+    def open(self, cause: Cause) -> None:
+        """Open the message of a cause; the same one twice is one."""
+        kind = cause.message
+        intents = {name: intent for name, intent in cause.wanted().items() if intent is not None}
+        self.contact_version = max(self.contact_version, cause.contact_version)
+        self.passcode_intent = max(self.passcode_intent, intents.get(PASSCODE, 0))
+        if (kind, intents[kind]) not in {(m.kind, m.intent) for m in self.messages}:
+            wanted = {name: intents[name] for name in FACTS if name in intents}
             content = cause.model_dump(mode="json")
-            self.messages.append(Message(kind=kind, intent=intent, wanted=wanted, cause=content))
+            self.messages.append(Message(kind=kind, intent=intents[kind], wanted=wanted, cause=content))
 
     def take_complete(self) -> list[Message]:
-        """The messages whose last fact is there now; each is returned once."""
+        """The messages whose last fact is there now; each is returned once, and none that nobody wants any more."""
         complete = [m for m in self.messages if not m.ready and self._has(m.wanted)]
         for message in complete:
             message.ready = True
-        return complete
+        return [m for m in complete if self._unwanted(m.kind, m.intent, m.contact_version) is None]
 
-    def is_outdated(self, kind: MessageKind, intent: int) -> bool:
-        """Whether somebody wanted the same message anew since."""
-        return any(m.kind == kind and m.intent > intent for m in self.messages)
+    def unwanted(self, event: NotificationReady) -> str | None:
+        """Why this message shall not be sent any more; None: it shall."""
+        if event.passcodes and event.passcode_intent < self.passcode_intent:
+            return "its door code was replaced; the new one comes with a message of its own"
+        return self._unwanted(event.kind, event.intent, event.contact_version)
+
+    def _unwanted(self, kind: MessageKind, intent: int, contact_version: int) -> str | None:
+        if self.ended is not None:
+            return self.ended
+        if contact_version < self.contact_version:
+            return "the guest's contact has changed"
+        if any(m.kind == kind and m.intent > intent for m in self.messages):
+            return "a newer message took its place"
+        return None
 
     def _has(self, wanted: dict[str, int]) -> bool:
-        return all(name in self.facts and self.facts[name].intent >= intent for name, intent in wanted.items())
+        return all(
+            (name == PAYMENT_LINK and self.paid) or (name in self.facts and self.facts[name].intent >= intent)
+            for name, intent in wanted.items()
+        )
 
 
-def take(booking: Booking, event: ReservationCreated | PaymentLinkCreated) -> list[NotificationReady]:
+def take(booking: Booking, event: Cause | FactFor | End) -> list[NotificationReady]:
     """Note what the event says in `booking`; the messages that can be sent because of it."""
     match event:
-        case ReservationCreated():
+        case BookingEvent():
             reachable(event)  # who cannot be reached shall be told now, not when the link is there
-            booking.open(CONFIRMATION, event.confirmation_intent, {PAYMENT_FACT: event.payment_link_intent}, event)
+            booking.open(event)
         case PaymentLinkCreated():
-            booking.note(PAYMENT_FACT, event.intent, event.url)
+            booking.note(PAYMENT_LINK, event.intent, event.url)
+        case PasscodeIssued():
+            booking.note(PASSCODE, event.intent, [code.model_dump(mode="json") for code in event.passcodes])
+        case PaymentEvent():
+            if event.revision > booking.payment_revision:
+                booking.payment_revision, booking.paid = event.revision, event.payment_status == "paid"
+        case ReservationCancelled():
+            booking.ended = "the reservation was cancelled"
+        case ReservationCheckedOut():
+            booking.ended = "the guest has checked out"
     return [ready for message in booking.take_complete() for ready in _ready(message, booking)]
 
 
-def reachable(event: ReservationCreated) -> dict[Channel, str]:
+def reachable(event: BookingEvent) -> dict[Channel, str]:
     """Channel → recipient, in the organization's order; raises Permanent where there is none."""
     contact: Contact = event.contact
     known = {Channel.WHATSAPP: contact.phone, Channel.EMAIL: contact.email}
@@ -96,7 +161,10 @@ def reachable(event: ReservationCreated) -> dict[Channel, str]:
 
 
 def _ready(message: Message, booking: Booking) -> list[NotificationReady]:
-    cause = ReservationCreated.model_validate(message.cause)
+    cause = BookingEvent.model_validate(message.cause)
+    recipients = reachable(cause)
+    link = booking.facts[PAYMENT_LINK].value if PAYMENT_LINK in message.wanted and not booking.paid else ""
+    codes = booking.facts[PASSCODE] if PASSCODE in message.wanted else Fact(intent=0, value=[])
     return [
         NotificationReady(
             organization_id=cause.organization_id,
@@ -112,7 +180,13 @@ def _ready(message: Message, booking: Booking) -> list[NotificationReady]:
             check_in_date=cause.check_in_date,
             check_out_date=cause.check_out_date,
             check_in_url=cause.check_in_url,
-            payment_url=booking.facts[PAYMENT_FACT].value,
+            payment_url=link,
+            contact_version=cause.contact_version,
+            passcode_intent=codes.intent,
+            passcodes=tuple(Passcode.model_validate(code) for code in codes.value),
+            room=(message.cause.get("stay") or {}).get("room"),
+            custom_message=message.cause.get("custom_message"),
+            fallback_email=cause.contact.email if Channel.EMAIL not in recipients else None,
         )
-        for channel, recipient in reachable(cause).items()
+        for channel, recipient in recipients.items()
     ]

@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from llegada.events.reservation import CONFIRMATION
 from llegada.messaging.subscription import Subscription
 from llegada.runtime.http import ProviderClient
 from llegada.runtime.service import Resources, Service
@@ -54,7 +53,7 @@ service = Service(
     Settings,
     build,
     subscriptions=(
-        Subscription("collect", Notifications.collect, step=CONFIRMATION),
+        Subscription("collect", Notifications.collect),
         Subscription("remember-organization", Notifications.remember_organization),
         Subscription("note-status", Notifications.note_status),
         Subscription("send", Notifications.send),

@@ -62,7 +62,8 @@ class Told:
 class BeforeSending:
     """What `send` must know right before the call."""
 
-    outdated: bool
+    unwanted: str | None
+    paid: bool
     wording: Wording
     window_open: bool
 
@@ -117,7 +118,8 @@ class Store:
         booking = Booking.model_validate(row["booking"] or {})
         wording = (row["wordings"] or {}).get(event.kind, {}).get(event.language, {})
         return BeforeSending(
-            outdated=booking.is_outdated(event.kind, event.intent),
+            unwanted=booking.unwanted(event),
+            paid=booking.paid,
             wording=Wording.model_validate(wording),
             window_open=row["window_open"],
         )

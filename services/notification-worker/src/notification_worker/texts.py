@@ -13,6 +13,8 @@ from llegada.events.organization import Wording
 from llegada.events.types import Language, Money
 from llegada.messaging.failures import Permanent
 
+DOOR_APP = "TTLock"
+
 
 @dataclass(frozen=True)
 class Texts:
@@ -33,9 +35,11 @@ def written(event: NotificationReady, wording: Wording) -> Texts:
         "checkOutDate": shown_date(event.check_out_date.isoformat(), event.language),
         "checkInLink": event.check_in_url,
         "paymentLink": event.payment_url,
+        "doorCode": door_code(event),
+        "roomNumber": event.room or "",
     }
     try:
-        plain = _fill(wording.text or _template(event.language, f"{event.kind}.txt"), values)
+        plain = _fill(event.custom_message or wording.text or _template(event.language, f"{event.kind}.txt"), values)
         subject = _fill(wording.email_subject or _template(event.language, f"{event.kind}.subject.txt"), values)
     except TemplateError as error:
         allowed = ", ".join(values)
@@ -48,9 +52,53 @@ def written(event: NotificationReady, wording: Wording) -> Texts:
     return Texts(" ".join(subject.split()), plain.strip(), html)
 
 
+def door_code(event: NotificationReady) -> str:
+    """`482915`; where the locks have codes of their own, each with its lock: `Front door: 482915, 204: 77120`."""
+    codes = {code.code for code in event.passcodes}
+    if len(codes) <= 1:
+        return "".join(codes)
+    return ", ".join(f"{code.lock_name}: {code.code}" for code in event.passcodes)
+
+
+def masked(text: str, event: NotificationReady) -> str:
+    """What may be kept of a message: everything but the codes."""
+    for code in event.passcodes:
+        text = text.replace(code.code, "•" * len(code.code))
+    return text
+
+
+def template_name(event: NotificationReady) -> str:
+    """WhatsApp's template for this message, unless the organization has its own; see `template_parameters`."""
+    match event.kind:
+        case "welcome" if event.passcodes:
+            return "reservation_welcome" if event.payment_url else "reservation_welcome_paid"
+        case "check_in_confirmation":
+            return "reservation_checkin_confirmation" if event.passcodes else "reservation_checkin_welcome"
+        case "pin":
+            return "reservation_pin"
+        case _:
+            return "reservation_checkin_invitation" if event.payment_url else "reservation_checkin_reminder"
+
+
 def template_parameters(event: NotificationReady) -> list[str]:
-    """Guest's name, check-in link, payment link: WhatsApp takes no line breaks, tabs or runs of blanks in them."""
-    return [" ".join(value.split()) for value in (event.guest_name, event.check_in_url, event.payment_url)]
+    """The parameters in the order of the template's body: no line breaks, tabs or runs of blanks, as WhatsApp wants."""
+    name, code, where = event.guest_name, door_code(event), event.room or event.property_name
+    match template_name(event):
+        case "reservation_welcome":
+            values = [name, event.check_in_url, event.payment_url, code]
+        case "reservation_welcome_paid":
+            values = [name, event.check_in_url, code]
+        case "reservation_checkin_reminder":
+            values = [name, event.check_in_url]
+        case "reservation_checkin_confirmation":
+            values = [name, where, event.property_name, code, DOOR_APP]
+        case "reservation_checkin_welcome":
+            values = [name, event.property_name, where]
+        case "reservation_pin":
+            values = [name, event.property_name, code]
+        case _:
+            values = [name, event.check_in_url, event.payment_url]
+    return [" ".join(value.split()) for value in values]
 
 
 def shown(amount: Money, language: Language) -> str:

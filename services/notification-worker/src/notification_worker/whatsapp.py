@@ -19,6 +19,9 @@ from llegada.runtime.http import ProviderClient, retry_after
 RE_ENGAGEMENT = "131047"
 """Free text outside the 24 hours: the one error that turns into a template."""
 
+UNREACHABLE = frozenset({"130472", "131021", "131026", "131030"})
+"""This number cannot be reached by WhatsApp, whatever is sent: another channel may."""
+
 _OTHER_WAY = "Send it by e-mail, or call the guest."
 _ACCOUNT = "Check the organization's WhatsApp account and its token."
 

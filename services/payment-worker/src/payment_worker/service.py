@@ -14,6 +14,7 @@ from llegada.runtime.http import ProviderClient
 from llegada.runtime.service import Resources, Service
 from payment_worker.bold import Bold
 from payment_worker.handlers import Payments
+from payment_worker.store import Store
 
 
 class Settings(BaseSettings):
@@ -28,16 +29,19 @@ class Settings(BaseSettings):
 
 
 @asynccontextmanager
-async def build(settings: Settings, _resources: Resources) -> AsyncGenerator[Payments]:
+async def build(settings: Settings, resources: Resources) -> AsyncGenerator[Payments]:
     async with ProviderClient("bold", settings.bold_url) as http:
-        yield Payments(
-            Bold(http, settings.merchants, settings.bold_per_second), timedelta(hours=settings.link_lifetime_hours)
-        )
+        bold = Bold(http, settings.merchants, settings.bold_per_second)
+        yield Payments(Store(resources.database), bold, timedelta(hours=settings.link_lifetime_hours))
 
 
 service = Service(
     "payment-worker",
     Settings,
     build,
-    subscriptions=(Subscription("create-link", Payments.create_link, step=PAYMENT_LINK),),
+    subscriptions=(
+        Subscription("create-link", Payments.create_link, step=PAYMENT_LINK),
+        Subscription("remember", Payments.remember),
+        Subscription("settle", Payments.settle),
+    ),
 )

@@ -15,7 +15,7 @@ from reservation_api.edge import Edge
 from reservation_api.operations import dead_letters
 from reservation_api.operations import routes as operations
 from reservation_api.organizations import routes as organizations
-from reservation_api.parts import Parts, WhatsAppWebhooks
+from reservation_api.parts import BoldWebhooks, Parts, WhatsAppWebhooks
 from reservation_api.reservations import actions
 from reservation_api.reservations import routes as reservations
 from reservation_api.timeline import routes as timeline
@@ -64,6 +64,8 @@ class AppSettings(Protocol):
     whatsapp_verify_token: SecretStr | None
     whatsapp_app_secret: SecretStr | None
     whatsapp_numbers: dict[str, int]
+    bold_secrets: dict[int, SecretStr]
+    bold_test_organization: int | None
 
 
 def create_app(settings: AppSettings, resources: Resources, _handlers: object) -> ASGIApp:
@@ -72,7 +74,8 @@ def create_app(settings: AppSettings, resources: Resources, _handlers: object) -
     app.state.tokens = TokenReader(secret, settings.jwks_url, settings.audience, settings.issuer)
     database = Database(resources.engine_as(APP_ROLE), resources.database.schema)
     whatsapp = WhatsAppWebhooks(settings.whatsapp_verify_token, settings.whatsapp_app_secret, settings.whatsapp_numbers)
-    app.state.parts = Parts(database, resources, settings.frontend_url.rstrip("/"), whatsapp)
+    bold = BoldWebhooks(settings.bold_secrets, settings.bold_test_organization)
+    app.state.parts = Parts(database, resources, settings.frontend_url.rstrip("/"), whatsapp, bold)
     return Edge(app)
 
 

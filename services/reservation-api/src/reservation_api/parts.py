@@ -21,6 +21,14 @@ class WhatsAppWebhooks:
 
 
 @dataclass(frozen=True)
+class BoldWebhooks:
+    """`secrets`: organization → its secret key at Bold. `test_organization`: whose webhooks come signed with no key."""
+
+    secrets: Mapping[int, SecretStr] = field(default_factory=dict)
+    test_organization: int | None = None
+
+
+@dataclass(frozen=True)
 class Parts:
     """`database` acts as the app's role: rows of other organizations do not exist for it."""
 
@@ -28,6 +36,7 @@ class Parts:
     resources: Resources
     frontend_url: str
     whatsapp: WhatsAppWebhooks = WhatsAppWebhooks()
+    bold: BoldWebhooks = BoldWebhooks()
 
     @asynccontextmanager
     async def transaction(self, organization_id: int) -> AsyncGenerator[Transaction]:

@@ -18,6 +18,8 @@ class Settings(BaseSettings):
     """Exactly one of `jwt_secret` (HS256, development) and `jwks_url` (RS256/ES256, production).
 
     `whatsapp_numbers`: JSON, phone number id → organization id. Without the two WhatsApp secrets its webhooks are off.
+    `bold_secrets`: JSON, organization id → secret key at Bold. `bold_test_organization`: the one whose webhooks are
+    believed when they are signed with an empty key, as in Bold's test mode. Anybody can: never set it in production.
     """
 
     model_config = SettingsConfigDict(env_prefix="RESERVATION_API_")
@@ -30,6 +32,8 @@ class Settings(BaseSettings):
     whatsapp_verify_token: SecretStr | None = None
     whatsapp_app_secret: SecretStr | None = None
     whatsapp_numbers: dict[str, int] = Field(default_factory=dict)
+    bold_secrets: dict[int, SecretStr] = Field(default_factory=dict)
+    bold_test_organization: int | None = None
 
     @model_validator(mode="after")
     def _one_way_to_check(self) -> "Settings":

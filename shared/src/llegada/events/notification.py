@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import StringConstraints
 
 from llegada.events.event import Event, ReservationEvent, StepReport, StepState
+from llegada.events.lock import Passcode
 from llegada.events.types import Channel, EmailAddress, Intent, Language, Money, PhoneNumber
 
 MessageKind = Annotated[str, StringConstraints(pattern=r"^[a-z_]+$")]
@@ -16,7 +17,11 @@ DeliveryStatus = Literal["sent", "delivered", "read", "failed"]
 
 
 class NotificationReady(ReservationEvent):
-    """All facts for one message on one channel are there: it can be sent. Consumed by the same worker's `send`."""
+    """All facts for one message on one channel are there: it can be sent. Consumed by the same worker's `send`.
+
+    `passcodes`: what opens the doors, of `passcode_intent`; empty where the message names none. `fallback_email`: where
+    the message goes when the guest cannot be reached by WhatsApp.
+    """
 
     type: ClassVar[str] = "notification.ready"
 
@@ -31,7 +36,13 @@ class NotificationReady(ReservationEvent):
     check_in_date: date
     check_out_date: date
     check_in_url: str
-    payment_url: str
+    payment_url: str = ""
+    contact_version: Intent = 1
+    passcode_intent: int = 0
+    passcodes: tuple[Passcode, ...] = ()
+    room: str | None = None
+    custom_message: str | None = None
+    fallback_email: EmailAddress | None = None
 
     @property
     def step(self) -> str | None:
@@ -42,7 +53,10 @@ class NotificationReady(ReservationEvent):
 
 
 class NotificationSent(ReservationEvent):
-    """The provider accepted the message. Whether it arrived is told by its receipts, later."""
+    """The provider accepted the message. Whether it arrived is told by its receipts, later.
+
+    `text` is what the guest reads, but for door codes, which are masked.
+    """
 
     type: ClassVar[str] = "notification.sent"
 

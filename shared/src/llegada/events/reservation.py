@@ -25,8 +25,11 @@ class BookingEvent(ReservationEvent):
 
     `channels` are the ones that the organization has switched on, in order of preference. Each subclass names the
     intents that it wants; an intent of None means that nobody wants that effect (no lock at the door, for example).
-    `contact_version` counts the guest's contacts: a message for an older one is not sent any more.
+    `contact_version` counts the guest's contacts: a message for an older one is not sent any more. `message`: the one
+    for the guest that it opens.
     """
+
+    message: ClassVar[str] = ""
 
     guest_name: str
     contact: Contact
@@ -40,11 +43,16 @@ class BookingEvent(ReservationEvent):
     channels: tuple[Channel, ...] = (Channel.WHATSAPP, Channel.EMAIL)
     contact_version: Intent = 1
 
+    @property
+    def step(self) -> str | None:
+        return self.message or None
+
 
 class ReservationCreated(BookingEvent):
     """Somebody booked."""
 
     type: ClassVar[str] = "reservation.created"
+    message: ClassVar[str] = CONFIRMATION
 
     payment_link_intent: Intent = 1
     confirmation_intent: Intent = 1
@@ -54,12 +62,16 @@ class ReservationCreated(BookingEvent):
 
 
 class ReservationContactUpdated(BookingEvent):
-    """The guest is reached in another way now: link, door code and message are wanted anew, for the new contact."""
+    """The guest is reached in another way now: link, door code and message are wanted anew, for the new contact.
+
+    No link is wanted once the guest has paid.
+    """
 
     type: ClassVar[str] = "reservation.contact_updated"
+    message: ClassVar[str] = WELCOME
 
     stay: Stay
-    payment_link_intent: Intent
+    payment_link_intent: Intent | None = None
     passcode_intent: Intent | None = None
     welcome_intent: Intent
 
@@ -75,6 +87,7 @@ class ReservationCheckedIn(BookingEvent):
     """The guest stands at the desk. `guests`: the one who booked first; `sire_intent` None: no SIRE here."""
 
     type: ClassVar[str] = "reservation.checked_in"
+    message: ClassVar[str] = CHECK_IN_CONFIRMATION
 
     stay: Stay
     passcode_intent: Intent | None = None
@@ -95,6 +108,7 @@ class ReservationPinRequested(BookingEvent):
     """Staff want a new door code, and it sent; the old one goes."""
 
     type: ClassVar[str] = "reservation.pin_requested"
+    message: ClassVar[str] = PIN
 
     stay: Stay
     passcode_intent: Intent
@@ -111,8 +125,9 @@ class ReservationInvitationDue(BookingEvent):
     """
 
     type: ClassVar[str] = "reservation.invitation_due"
+    message: ClassVar[str] = INVITATION
 
-    payment_link_intent: Intent
+    payment_link_intent: Intent | None = None
     invitation_intent: Intent
     custom_message: str | None = None
 

@@ -48,6 +48,11 @@ _TEMPLATES = [
     # The owner's account holds the English one under a name with a trailing underscore.
     Template(name="reservation_checkin_invitation_", language="en", parameters=3),
     *(Template(name="reservation_checkin_confirmation", language=code, parameters=5) for code in ("es", "en", "de")),
+    *(Template(name="reservation_checkin_welcome", language=code, parameters=3) for code in ("es", "en", "de")),
+    *(Template(name="reservation_welcome", language=code, parameters=4) for code in ("es", "en", "de")),
+    *(Template(name="reservation_welcome_paid", language=code, parameters=3) for code in ("es", "en", "de")),
+    *(Template(name="reservation_checkin_reminder", language=code, parameters=2) for code in ("es", "en", "de")),
+    *(Template(name="reservation_pin", language=code, parameters=3) for code in ("es", "en", "de")),
 ]
 
 

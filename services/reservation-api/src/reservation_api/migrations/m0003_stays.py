@@ -15,6 +15,8 @@ def upgrade() -> None:
             add column contact_version integer not null default 1,
             add column payment_link_expires_at timestamptz,
             add column payment_status text not null default 'pending',
+            add column payment_revision integer not null default 0,
+            add column paid_amount bigint not null default 0,
             add column door_codes jsonb,
             add column door_codes_intent integer not null default 0,
             add column checked_in_at timestamptz,

@@ -13,7 +13,7 @@ from typing import Any
 from llegada.events.event import Event
 from llegada.events.lock import PasscodeIssued, PasscodeRevoked
 from llegada.events.notification import NotificationSent
-from llegada.events.payment import PaymentLinkCreated
+from llegada.events.payment import PaymentEvent, PaymentLinkCreated
 from llegada.events.reservation import INVITATION
 from llegada.events.sire import SireRegistered
 from reservation_api.problems import Conflict
@@ -55,35 +55,39 @@ class Changes:
     door_codes: list[dict[str, Any]] | None = None
     door_codes_intent: int | None = None
     sire_registered_at: datetime | None = None
+    payment: PaymentEvent | None = None
+    """The newest word on payments; the store compares its revision."""
 
 
 NO_CHANGES = Changes()
 
 
 def changes(event: Event, known_link_intent: int, known_codes_intent: int) -> Changes:
+    said = NO_CHANGES
     match event:
         case PaymentLinkCreated() if event.intent > known_link_intent:
-            return Changes(
+            said = Changes(
                 payment_link=event.url,
                 payment_link_intent=event.intent,
                 payment_link_expires_at=event.expires_at,
             )
         case PasscodeIssued() if event.intent > known_codes_intent:
             codes = [code.model_dump(mode="json") for code in event.passcodes]
-            return Changes(door_codes=codes, door_codes_intent=event.intent)
+            said = Changes(door_codes=codes, door_codes_intent=event.intent)
         case PasscodeRevoked():
-            return Changes(door_codes=[])
+            said = Changes(door_codes=[])
         case NotificationSent():
-            return Changes(
+            said = Changes(
                 sent_message=event.text,
                 sent_message_at=event.sent_at,
                 notification_sent=True,
                 invited_at=event.sent_at if event.kind == INVITATION else None,
             )
+        case PaymentEvent():
+            said = Changes(payment=event)
         case SireRegistered() if event.movement == "entry":
-            return Changes(sire_registered_at=event.registered_at)
-        case _:
-            return NO_CHANGES
+            said = Changes(sire_registered_at=event.registered_at)
+    return said
 
 
 def later(first: Changes, second: Changes) -> Changes:
@@ -91,4 +95,6 @@ def later(first: Changes, second: Changes) -> Changes:
     if second == NO_CHANGES:
         return first
     said = {name: getattr(second, name) for name in Changes.__dataclass_fields__}
+    if first.payment is not None and second.payment is not None and first.payment.revision > second.payment.revision:
+        said["payment"] = None
     return replace(first, **{name: value for name, value in said.items() if value is not None and value is not False})

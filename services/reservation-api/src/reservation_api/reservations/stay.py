@@ -42,6 +42,7 @@ class Held:
     id: int
     organization_id: int
     status: str
+    payment_status: str
     guest_name: str
     contact: Contact
     language: str
@@ -94,6 +95,10 @@ class Held:
             "contact_version": self.contact_version,
         }
 
+    @property
+    def is_paid(self) -> bool:
+        return self.payment_status == "paid"
+
     def next(self, step: str) -> int:
         """The intent of somebody who wants this step anew."""
         return self.steps[step].intent + 1 if step in self.steps else 1
@@ -128,7 +133,7 @@ def change_contact(held: Held, contact: Contact) -> Outcome:
     event = ReservationContactUpdated(
         **{**held.known(), "contact": contact, "contact_version": version},
         stay=held.planned,
-        payment_link_intent=held.next(PAYMENT_LINK),
+        payment_link_intent=None if held.is_paid else held.next(PAYMENT_LINK),
         passcode_intent=held.next(PASSCODE) if held.has_locks else None,
         welcome_intent=held.next(WELCOME),
     )
@@ -203,11 +208,9 @@ def new_pin(held: Held, now: datetime) -> Outcome:
 
 def invite(held: Held, custom_message: str | None, now: datetime) -> Outcome:
     """J4. A link that is there and lives long enough is the guest's link."""
-    expires = held.payment_link_expires_at
-    dying = expires is not None and expires < now + _LINK_MARGIN
     event = ReservationInvitationDue(
         **held.known(),
-        payment_link_intent=held.next(PAYMENT_LINK) if dying else held.current(PAYMENT_LINK),
+        payment_link_intent=None if held.is_paid else _link(held, now),
         invitation_intent=held.next(INVITATION),
         custom_message=custom_message,
     )
@@ -244,6 +247,12 @@ def documented(guests: Iterable[dict[str, Any]]) -> tuple[Guest, ...]:
 def _event_name(name: str) -> str:
     words = "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
     return words.removeprefix("guest_")
+
+
+def _link(held: Held, now: datetime) -> int:
+    expires = held.payment_link_expires_at
+    dying = expires is not None and expires < now + _LINK_MARGIN
+    return held.next(PAYMENT_LINK) if dying else held.current(PAYMENT_LINK)
 
 
 def _passcode(held: Held, stay: Stay) -> int:

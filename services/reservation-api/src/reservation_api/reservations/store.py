@@ -21,7 +21,7 @@ _COLUMNS = """
 id, guest_name, guest_phone, guest_email, amount, currency, check_in_date, check_out_date, arrival_time, room_number,
 language, status, processing_status, steps, payment_link, sent_message, sent_message_at, check_in_token, created_at,
 updated_at, payment_status, door_codes, invited_at, checked_in_at, checked_out_at, cancelled_at, cancel_reason,
-sire_registered_at
+sire_registered_at, paid_amount
 """
 _OPEN = """
 with claimed as (
@@ -126,6 +126,7 @@ class NewRow:
             "status": "confirmed",
             "processing_status": "pending",
             "payment_status": "pending",
+            "paid_amount": 0,
             "updated_at": self.created_at,
         }
 
@@ -286,6 +287,7 @@ def shown(row: Mapping[str, Any] | asyncpg.Record, frontend_url: str) -> dict[st
         "sentMessage": row["sent_message"],
         "sentMessageAt": _iso(row["sent_message_at"]),
         "paymentStatus": row["payment_status"],
+        "paidAmount": row["paid_amount"],
         "doorCodes": [
             {"lock": code["lock_name"], "code": code["code"], "from": code["starts_at"], "until": code["ends_at"]}
             for code in row["door_codes"] or []

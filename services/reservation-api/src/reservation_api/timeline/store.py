@@ -33,14 +33,19 @@ set steps = n.steps, processing_status = n.processing_status,
     door_codes_intent = n.door_codes_intent,
     invited_at = coalesce(n.invited_at, r.invited_at),
     sire_registered_at = coalesce(n.sire_registered_at, r.sire_registered_at),
+    payment_status = case when n.payment_revision > r.payment_revision then n.payment_status else r.payment_status end,
+    paid_amount = case when n.payment_revision > r.payment_revision then n.paid_amount else r.paid_amount end,
+    payment_revision = greatest(n.payment_revision, r.payment_revision),
     sent_message = coalesce(n.sent_message, r.sent_message),
     sent_message_at = coalesce(n.sent_message_at, r.sent_message_at),
     status = case when n.notification_sent and r.status = 'confirmed' then 'notification_sent' else r.status end,
     updated_at = now()
 from unnest($8::bigint[], $9::jsonb[], $10::text[], $11::text[], $12::integer[], $13::text[], $14::timestamptz[],
-            $15::boolean[], $16::timestamptz[], $17::jsonb[], $18::integer[], $19::timestamptz[], $20::timestamptz[])
+            $15::boolean[], $16::timestamptz[], $17::jsonb[], $18::integer[], $19::timestamptz[], $20::timestamptz[],
+            $21::text[], $22::bigint[], $23::integer[])
      as n (id, steps, processing_status, payment_link, payment_link_intent, sent_message, sent_message_at,
-           notification_sent, payment_link_expires_at, door_codes, door_codes_intent, invited_at, sire_registered_at)
+           notification_sent, payment_link_expires_at, door_codes, door_codes_intent, invited_at, sire_registered_at,
+           payment_status, paid_amount, payment_revision)
 where r.id = n.id
 """
 _OF_RESERVATION = """
@@ -130,6 +135,9 @@ async def save(tx: Transaction, entries: Sequence[NewEntry], known: Mapping[Subj
         [r.door_codes_intent for r in reservations],
         [r.changes.invited_at for r in reservations],
         [r.changes.sire_registered_at for r in reservations],
+        [p.payment_status if (p := r.changes.payment) else None for r in reservations],
+        [p.paid if (p := r.changes.payment) else None for r in reservations],
+        [p.revision if (p := r.changes.payment) else None for r in reservations],
     )
 
 

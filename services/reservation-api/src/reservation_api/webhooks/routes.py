@@ -12,11 +12,13 @@ from llegada.messaging import outbox
 from reservation_api.edge import REQUEST_ID
 from reservation_api.parts import Parts, parts
 from reservation_api.problems import Invalid, NotFound, Unauthorized
+from reservation_api.webhooks import bold
 from reservation_api.webhooks.whatsapp import Notification, messages, signed
 
 router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
 log = structlog.get_logger()
 TheParts = Annotated[Parts, Depends(parts)]
+_BOLD_OFF = "webhooks of Bold are not set up here (RESERVATION_API_BOLD_SECRETS)"
 _OFF = "webhooks of WhatsApp are not set up here (RESERVATION_API_WHATSAPP_APP_SECRET, …_VERIFY_TOKEN)"
 
 
@@ -55,4 +57,24 @@ async def receive(request: Request, part: TheParts) -> dict[str, bool]:
     if found:
         async with part.resources.database.transaction() as tx:
             await outbox.add(tx, found)
+    return {"success": True}
+
+
+@router.post("/bold")
+async def payment(request: Request, part: TheParts) -> dict[str, bool]:
+    """What happened to a payment. 200 after the commit; repetitions become the same event."""
+    settings = part.bold
+    if not settings.secrets and settings.test_organization is None:
+        raise NotFound(_BOLD_OFF)
+    content = await request.body()
+    signature = request.headers.get("x-bold-signature", "")
+    organization = bold.signer(settings.secrets, settings.test_organization, content, signature)
+    if organization is None:
+        raise Unauthorized("the signature in x-bold-signature is missing or wrong")
+    try:
+        told = bold.Notification.model_validate_json(content)
+    except ValidationError as error:
+        raise Invalid(f"this is no notification of Bold: {error.error_count()} errors") from error
+    async with part.resources.database.transaction() as tx:
+        await outbox.add(tx, [bold.message(told, organization, request.scope["state"][REQUEST_ID])])
     return {"success": True}
