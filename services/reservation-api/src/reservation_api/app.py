@@ -18,6 +18,7 @@ from reservation_api.organizations import routes as organizations
 from reservation_api.parts import BoldWebhooks, Parts, WhatsAppWebhooks
 from reservation_api.reservations import actions
 from reservation_api.reservations import routes as reservations
+from reservation_api.schedule import routes as schedule
 from reservation_api.timeline import routes as timeline
 from reservation_api.webhooks import routes as webhooks
 
@@ -91,6 +92,6 @@ def api() -> FastAPI:
         responses=_PROBLEMS,
     )
     problems.install(app)
-    for room in (reservations, actions, timeline, organizations, operations, dead_letters, webhooks):
+    for room in (reservations, actions, timeline, organizations, operations, dead_letters, schedule, webhooks):
         app.include_router(room.router)
     return app

@@ -7,8 +7,9 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from llegada.messaging.subscription import Subscription
-from llegada.runtime.service import Resources, Service
+from llegada.runtime.service import Periodic, Resources, Service
 from reservation_api.app import create_app
+from reservation_api.schedule.clock import invite_late_arrivals
 from reservation_api.timeline.projection import Projection
 
 _SHORTEST_SECRET = 32  # bytes: RFC 7518 §3.2 asks for a key as long as the hash
@@ -49,6 +50,10 @@ async def build(_settings: Settings, _resources: Resources) -> AsyncGenerator[Pr
     yield Projection()
 
 
+async def _invite(settings: Settings, resources: Resources, _handlers: Projection) -> None:
+    await invite_late_arrivals(resources.database, settings.frontend_url.rstrip("/"))
+
+
 service = Service(
     "reservation-api",
     Settings,
@@ -56,4 +61,5 @@ service = Service(
     subscriptions=(Subscription("project", Projection.project),),
     app=create_app,
     keeps_dead_letters=True,
+    periodic=(Periodic("late-invitations", 15, _invite),),
 )

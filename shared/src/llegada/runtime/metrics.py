@@ -1,6 +1,6 @@
 """Metrics of the runtime; the messaging paths declare theirs in `llegada.messaging.metrics`."""
 
-from prometheus_client import Histogram
+from prometheus_client import Gauge, Histogram
 
 PROVIDER_SECONDS = Histogram(
     "llegada_provider_request_seconds",
@@ -13,4 +13,9 @@ HTTP_SECONDS = Histogram(
     "Requests answered, by route template",
     ["service", "method", "route", "status"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+)
+PERIODIC = Gauge(
+    "llegada_periodic_work_timestamp_seconds",
+    "When a clockwork was last done, epoch seconds",
+    ["service", "work"],
 )

@@ -36,6 +36,7 @@ from llegada.messaging.transaction import Database
 from llegada.runtime import discovery
 from llegada.runtime.database import SYSTEM_ROLE, engine
 from llegada.runtime.logging import configure
+from llegada.runtime.periodic import Clockwork
 from llegada.runtime.service import Resources, Service
 from llegada.runtime.settings import RuntimeSettings, SettingsError, explain
 from llegada.runtime.watchdog import Watchdog, depth_over_amqp
@@ -63,6 +64,7 @@ class Process:
         self._keeper: Keeper | None = None
         self._replayer: Replayer | None = None
         self._watchdog = Watchdog(self._bindings, self._relays, self._database_answers, self._depth)
+        self._clockworks: list[Clockwork] = []
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -82,7 +84,10 @@ class Process:
                     tasks.create_task(self._inline.loop())
                 if self._replayer is not None:
                     tasks.create_task(self._replayer.run())
-                messaging = tasks.create_task(self._messaging()) if self.settings.amqp_url else None
+                for clockwork in self._clockworks:
+                    tasks.create_task(clockwork.run(self._stopping))
+                messages = self.settings.amqp_url is not None and self.settings.periodic_work != "only"
+                messaging = tasks.create_task(self._messaging()) if messages else None
                 tasks.create_task(self._end(server, messaging))
 
     async def _build(self) -> ProcessApp:
@@ -114,8 +119,14 @@ class Process:
             self._consumers[service.name] = consumers
             if self._inline is not None:
                 self._inline.add(consumers)
-            if service.app is not None and service in self._services:
+            only_periodic = self.settings.periodic_work == "only"
+            if service.app is not None and service in self._services and not only_periodic:
                 app = service.app(settings, resources, handlers)
+            if self.settings.periodic_work != "elsewhere":
+                self._clockworks += [
+                    Clockwork(service.name, p.name, p.seconds, partial(p.work, settings, resources, handlers))
+                    for p in service.periodic
+                ]
         name = self._services[0].name if len(self._services) == 1 else "llegada"
         return ProcessApp(name, self._health, lambda: self._watchdog.content, app)
 
@@ -180,7 +191,7 @@ class Process:
 
     async def _health(self) -> Health:
         checks = {"database": await self._database_answers()}
-        if self.settings.amqp_url is not None and self.settings.queue_enabled:
+        if self._consumes:
             now = time.monotonic()
             checks["consumers"] = bool(self._bindings) and all(b.connected for b in self._bindings)
             checks["relay"] = bool(self._relays) and all(now - r.last_seen < _RELAY_SILENT for r in self._relays)
@@ -189,6 +200,11 @@ class Process:
         # Requests are accepted while the broker is away: an HTTP service needs the database alone.
         serves = any(service.app is not None for service in self._services)
         return Health(checks["database"] if serves else all(checks.values()), checks)
+
+    @property
+    def _consumes(self) -> bool:
+        settings = self.settings
+        return settings.amqp_url is not None and settings.queue_enabled and settings.periodic_work != "only"
 
     async def _database_answers(self) -> bool:
         return all([await database.ping() for database in self._databases.values()])

@@ -1,6 +1,6 @@
 """What a process is made of: a Service value, read by everything, started by `run`."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -34,6 +34,15 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class Periodic(Generic[S, H]):
+    """Work that the clock starts, every so many seconds. Replicas may do it at the same time: the database decides."""
+
+    name: str
+    seconds: float
+    work: Callable[[S, Resources, H], Awaitable[None]]
+
+
+@dataclass(frozen=True)
 class Service(Generic[S, H]):
     """Static, so that topology, documentation and tests can read it without starting anything.
 
@@ -47,6 +56,7 @@ class Service(Generic[S, H]):
     subscriptions: tuple[Subscription[H], ...]
     app: Callable[[S, Resources, H], ASGIApp] | None = None
     keeps_dead_letters: bool = False
+    periodic: tuple[Periodic[S, H], ...] = ()
 
     @property
     def package(self) -> str:

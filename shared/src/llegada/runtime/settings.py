@@ -14,7 +14,8 @@ class RuntimeSettings(BaseSettings):
     """From the environment, without prefix.
 
     `database_url`: `postgresql://user:password@host:port/name`. `amqp_url`: needed where `queue_enabled`.
-    `queue_concurrency`: parallel effects per subscription and process.
+    `queue_concurrency`: parallel effects per subscription and process. `periodic_work`: whether a service's clockworks
+    run in this process beside everything else, alone (`only`), or in another process (`elsewhere`).
     """
 
     model_config = SettingsConfigDict(extra="ignore")
@@ -23,6 +24,7 @@ class RuntimeSettings(BaseSettings):
     amqp_url: SecretStr | None = None
     rabbitmq_management_url: SecretStr | None = None
     queue_enabled: bool = True
+    periodic_work: Literal["here", "only", "elsewhere"] = "here"
     queue_concurrency: Annotated[int, Field(ge=1, le=1000)] = 5
     database_pool: Annotated[int, Field(ge=1, le=100)] = 10
     host: str = "127.0.0.1"

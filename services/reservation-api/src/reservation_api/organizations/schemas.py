@@ -52,6 +52,15 @@ class SireSettings(_Body):
 MessageName = Literal["confirmation", "welcome", "check_in_confirmation", "pin", "invitation"]
 
 
+class InvitationSettings(_Body):
+    """When late arrivals are invited: on the evening before, at `at` local time; late is `lateFrom` or later."""
+
+    enabled: bool = True
+    at: time = time(20)
+    late_from: time = time(22)
+    catch_up_hours: Annotated[int, Field(ge=0, le=12)] = 3
+
+
 class StaySettings(_Body):
     """When a stay begins and ends (local time), what opens its doors, and how foreigners are registered."""
 
@@ -59,6 +68,7 @@ class StaySettings(_Body):
     check_out_time: time = time(11)
     locks: Annotated[list[LockSettings], Field(max_length=500)] = Field(default_factory=list)
     sire: SireSettings | None = None
+    invitations: InvitationSettings = InvitationSettings()
 
 
 class OrganizationSettings(StaySettings):

@@ -1,7 +1,7 @@
 """Statements of the reservations; every one names its organization."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import Any
@@ -59,11 +59,14 @@ and ($6::text is null or guest_name ilike $6 or guest_phone ilike $6 or guest_em
 _LIST = f"select {_COLUMNS} from reservations where {_FILTER} order by id desc limit $7 offset $8"
 _COUNT = f"select count(*) from reservations where {_FILTER}"
 _ONE = f"select {_COLUMNS} from reservations where organization_id = $1 and id = $2"
-_HOLD = """
+_HELD = """
 select r.*, o.name, o.time_zone, o.channels, o.stay
 from reservations r join organizations o using (organization_id)
-where r.organization_id = $1 and r.id = $2
-for update of r
+where r.organization_id = $1 and
+"""
+_CHANGE_STEPS = """
+update reservations r set steps = n.steps, processing_status = n.processing_status, updated_at = now()
+from unnest($1::bigint[], $2::jsonb[], $3::text[]) as n (id, steps, processing_status) where r.id = n.id
 """
 _TAKE_KEY = """
 insert into idempotency_keys (organization_id, key, request_hash) values ($1, $2, $3)
@@ -216,9 +219,19 @@ async def keep_answer(tx: Transaction, organization_id: int, key: str, answer: d
 
 async def hold(tx: Transaction, organization_id: int, reservation_id: int, frontend_url: str) -> Held | None:
     """The reservation with its row locked until the transaction ends; None if there is none."""
-    row = await tx.fetchrow(_HOLD, organization_id, reservation_id)
-    if row is None:
-        return None
+    found = await hold_all(tx, organization_id, "r.id = $2", (reservation_id,), frontend_url)
+    return found[0] if found else None
+
+
+async def hold_all(
+    tx: Transaction, organization_id: int, condition: str, arguments: tuple[Any, ...], frontend_url: str
+) -> list[Held]:
+    """The organization's reservations of which `condition` is true, locked in id order. Arguments from $2 on."""
+    rows = await tx.fetch(f"{_HELD} {condition} order by r.id for update of r", organization_id, *arguments)
+    return [_held(row, frontend_url) for row in rows]
+
+
+def _held(row: asyncpg.Record, frontend_url: str) -> Held:
     settings = StaySettings.model_validate(row["stay"])
     same = set(Held.__dataclass_fields__) & set(row.keys()) - {"door_codes", "steps", "channels"}
     return Held(
@@ -234,6 +247,17 @@ async def hold(tx: Transaction, organization_id: int, reservation_id: int, front
         check_out_time=settings.check_out_time,
         has_locks=bool(settings.locks),
         has_sire=settings.sire is not None,
+    )
+
+
+async def change_steps(tx: Transaction, outcomes: Sequence[tuple[Held, Outcome]]) -> None:
+    """Only the steps, of many at once."""
+    after = [(held.id, outcome.steps_after(held.steps)) for held, outcome in outcomes]
+    await tx.execute(
+        _CHANGE_STEPS,
+        [number for number, _ in after],
+        [document(steps) for _, steps in after],
+        [processing_status(steps) for _, steps in after],
     )
 
 

@@ -1,0 +1,146 @@
+"""The evening's invitations: the right day in every zone, each once, whoever looks and however often."""
+
+import asyncio
+import json
+import time as clock
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import httpx
+import pytest
+
+from llegada.messaging.transaction import Database
+from reservation_api.schedule.clock import invite_late_arrivals
+from reservation_api.schedule.due import Invitations, next_run, run_due
+
+EVENING = datetime(2026, 12, 1, 1, 0, 5, tzinfo=UTC)
+"""20:00:05 of 30 November in Bogotá."""
+URL = "https://desk.test"
+
+
+@pytest.mark.parametrize(
+    ("zone", "now", "day"),
+    [
+        ("America/Bogota", datetime(2026, 12, 1, 0, 59, 59, tzinfo=UTC), None),
+        ("America/Bogota", datetime(2026, 12, 1, 1, 0, 0, tzinfo=UTC), date(2026, 11, 30)),
+        ("America/Bogota", datetime(2026, 12, 1, 3, 59, tzinfo=UTC), date(2026, 11, 30)),
+        ("America/Bogota", datetime(2026, 12, 1, 4, 11, tzinfo=UTC), None),
+        ("Europe/Madrid", datetime(2026, 7, 1, 18, 0, tzinfo=UTC), date(2026, 7, 1)),
+        ("Europe/Madrid", datetime(2026, 12, 1, 18, 30, tzinfo=UTC), None),
+        ("Europe/Madrid", datetime(2026, 12, 1, 19, 0, tzinfo=UTC), date(2026, 12, 1)),
+        ("Pacific/Kiritimati", datetime(2026, 12, 1, 6, 0, tzinfo=UTC), date(2026, 12, 1)),
+    ],
+)
+def test_a_run_is_due_at_the_local_hour(zone: str, now: datetime, day: date | None) -> None:
+    assert run_due(now, ZoneInfo(zone), Invitations()) == day
+
+
+def test_a_run_before_midnight_is_caught_up_after_it() -> None:
+    late = Invitations(at=time(23, 30))
+    assert run_due(datetime(2026, 12, 1, 6, 0, tzinfo=UTC), ZoneInfo("America/Bogota"), late) == date(2026, 11, 30)
+
+
+def test_every_day_of_a_year_has_exactly_one_run_where_the_clock_changes() -> None:
+    zone, settings = ZoneInfo("Europe/Madrid"), Invitations(at=time(2, 30), catch_up_hours=0)
+    days, now = [], datetime(2026, 1, 1, tzinfo=UTC)
+    while now < datetime(2027, 1, 1, tzinfo=UTC):
+        day = run_due(now, zone, settings)
+        if day is not None and day not in days:
+            days.append(day)
+        now += timedelta(minutes=5)
+    assert days == [date(2026, 1, 1) + timedelta(days=n) for n in range(365)]
+
+
+def test_the_next_run_is_the_next_local_evening() -> None:
+    zone = ZoneInfo("America/Bogota")
+    assert next_run(EVENING, zone, Invitations()) == datetime(2026, 12, 2, 1, 0, tzinfo=UTC)
+    assert next_run(EVENING, zone, Invitations(enabled=False)) is None
+
+
+async def arrive(client: httpx.AsyncClient, **changes: Any) -> int:
+    body = {
+        "guestName": "Ana",
+        "contact": "+573001234567",
+        "amount": 180000,
+        "checkInDate": "2026-12-01",
+        "checkOutDate": "2026-12-03",
+        "arrivalTime": "23:15",
+        **changes,
+    }
+    answer = await client.post("/api/reservations", json=body)
+    assert answer.status_code == 201, answer.text
+    number: int = answer.json()["data"]["id"]
+    return number
+
+
+async def ordered(database: Database) -> list[Any]:
+    async with database.connection() as connection:
+        return await connection.fetch("select * from outbox where type = 'reservation.invitation_due' order by id")
+
+
+async def test_who_arrives_late_tomorrow_is_invited_and_nobody_else(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    late = await arrive(client)
+    await arrive(client, arrivalTime="18:00")
+    await arrive(client, arrivalTime=None)
+    await arrive(client, checkInDate="2026-12-02")
+    cancelled = await arrive(client)
+    await client.post(f"/api/reservations/{cancelled}/cancel")
+    by_hand = await arrive(client)
+    await client.post(f"/api/reservations/{by_hand}/invitation")
+    await database.fetchrow("delete from outbox")
+    assert await invite_late_arrivals(database, URL, EVENING) == 1
+    (row,) = await ordered(database)
+    assert json.loads(row["body"])["reservation_id"] == late
+    assert (row["exchange"], row["properties"]["headers"]["lane"]) == ("llegada.events.bulk", "bulk")
+    steps = (await client.get(f"/api/reservations/{late}")).json()["data"]["steps"]
+    assert {step["step"]: step["state"] for step in steps}["invitation"] == "pending"
+    shown = (await client.get("/api/admin/schedule")).json()["data"]
+    assert (shown["runs"][0]["day"], shown["runs"][0]["invited"]) == ("2026-11-30", 1)
+    assert shown["nextRunAt"]
+
+
+async def test_any_number_of_schedulers_at_the_same_instant_invite_once(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    for _ in range(20):
+        await arrive(client)
+    done = await asyncio.gather(*(invite_late_arrivals(database, URL, EVENING) for _ in range(6)))
+    assert sorted(done) == [0, 0, 0, 0, 0, 20]
+    assert await invite_late_arrivals(database, URL, EVENING + timedelta(minutes=1)) == 0
+    assert len(await ordered(database)) == 20
+
+
+async def test_a_thousand_invitations_are_ordered_within_a_second(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    number = await arrive(client)
+    columns = (
+        "organization_id, guest_name, guest_phone, amount, currency, check_in_date, check_out_date, arrival_time,"
+        " language, steps, created_by"
+    )
+    await database.fetchrow(
+        f"insert into reservations ({columns}, check_in_token) select {columns}, 't' || n"
+        f" from reservations, generate_series(1, 999) n where id = {number}"
+    )
+    began = clock.perf_counter()
+    assert await invite_late_arrivals(database, URL, EVENING) == 1000
+    assert clock.perf_counter() - began < 1
+
+
+async def test_one_poisoned_reservation_holds_up_no_other(client: httpx.AsyncClient, database: Database) -> None:
+    poisoned, good = await arrive(client), await arrive(client)
+    await database.fetchrow("update reservations set language = 'xx' where id = $1", poisoned)
+    assert await invite_late_arrivals(database, URL, EVENING) == 1
+    assert [json.loads(row["body"])["reservation_id"] for row in await ordered(database)] == [good]
+    shown = (await client.get("/api/admin/schedule")).json()["data"]
+    assert shown["runs"][0]["leftOut"] == 1
+
+
+async def test_switched_off_nobody_is_invited(client: httpx.AsyncClient, database: Database) -> None:
+    await arrive(client)
+    off = {"name": "Hostal", "invitations": {"enabled": False}}
+    assert (await client.put("/api/organizations/1/settings", json=off)).status_code == 200
+    assert await invite_late_arrivals(database, URL, EVENING) == 0
