@@ -54,6 +54,7 @@ def test_each_event_that_someone_consumes_is_published_by_someone() -> None:
     by_the_api = {
         "OrganizationConfigured",
         "NotificationStatus",
+        "GuestMessageReceived",
         "PaymentWebhookReceived",
         "ReservationCreated",
         "ReservationContactUpdated",

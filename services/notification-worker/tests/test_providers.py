@@ -127,7 +127,9 @@ async def test_an_organization_without_an_account_is_told_so() -> None:
 
 async def perform(wire: Wire, *, window_open: bool) -> Any:
     message = WhatsAppMessage(READY, None, client(wire), GRACE)  # type: ignore[arg-type] # the store was asked before
-    message._known = BeforeSending(unwanted=None, paid=False, wording=Wording(), window_open=window_open)
+    message._known = BeforeSending(
+        unwanted=None, opted_out=False, paid=False, wording=Wording(), window_open=window_open
+    )
     return await message.perform(Attempt(1, "own-key", datetime.now(UTC)))
 
 

@@ -12,11 +12,25 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from llegada.events.guest import (
+    GuestMessageAnswered,
+    GuestMessageHandedOver,
+    GuestMessageReceived,
+    GuestReplyReady,
+)
 from llegada.events.lock import PasscodeIssued
-from llegada.events.notification import NotificationReady, NotificationSent, NotificationStatus
+from llegada.events.notification import (
+    NotificationDelivered,
+    NotificationFailed,
+    NotificationRead,
+    NotificationReady,
+    NotificationSent,
+    NotificationStatus,
+)
 from llegada.events.organization import OrganizationConfigured
 from llegada.events.payment import PaymentLinkCreated, PaymentSettled, PaymentVoided
 from llegada.events.reservation import (
+    INVITATION,
     ReservationCancelled,
     ReservationCheckedIn,
     ReservationCheckedOut,
@@ -27,20 +41,26 @@ from llegada.events.reservation import (
 )
 from llegada.events.types import Channel
 from llegada.messaging.effects import Attempt, Effect, EffectKey, Found, NotWanted, SendAgain
-from llegada.messaging.failures import NotYetKnown, Permanent
+from llegada.messaging.failures import Permanent
 from llegada.messaging.gate import Way
 from llegada.messaging.subscription import Batch
 from llegada.messaging.transaction import Transaction
+from notification_worker.conversation import HandOver, respond
 from notification_worker.mail import Mail, Mailer
 from notification_worker.messages import take
-from notification_worker.store import BeforeSending, Store
-from notification_worker.texts import Texts, masked, template_name, template_parameters, written
+from notification_worker.receipts import find_out, receipt, reservation_of
+from notification_worker.replies import GuestReply
+from notification_worker.store import BeforeSending, Store, best_of
+from notification_worker.texts import Texts, answered, masked, template_name, template_parameters, written
 from notification_worker.whatsapp import RE_ENGAGEMENT, UNREACHABLE, Template, WhatsApp
 
 log = structlog.get_logger()
 
 GRACE = timedelta(seconds=60)
-_FIRST_WAIT = timedelta(seconds=2)
+WINDOW = timedelta(hours=24)
+"""How long after a guest wrote text may be sent."""
+NOT_URGENT = frozenset({INVITATION})
+"""Messages that a guest who wrote STOP does not get."""
 
 
 class Notifications:
@@ -80,8 +100,50 @@ class Notifications:
     async def remember_organization(self, event: OrganizationConfigured, tx: Transaction) -> None:
         await self._store.configure(tx, event)
 
-    async def note_status(self, batch: Batch[NotificationStatus], tx: Transaction) -> None:
-        await self._store.note_statuses(tx, [delivered.event for delivered in batch])
+    async def note_status(
+        self, batch: Batch[NotificationStatus], tx: Transaction
+    ) -> list[NotificationDelivered | NotificationRead | NotificationFailed | NotificationReady | None]:
+        """The best status of each attempt; each step forward is told once."""
+        events = [delivered.event for delivered in batch]
+        news = await self._store.note_statuses(tx, events)
+        mine = {number: e.organization_id for e in events if (number := reservation_of(e)) and e.own_key in news}
+        bookings = await self._store.locked(tx, mine) if mine else {}
+        said: list[NotificationDelivered | NotificationRead | NotificationFailed | NotificationReady | None] = []
+        for event in events:
+            number = reservation_of(event)
+            is_best = event.own_key in news and event is best_of(events, event.own_key)
+            said.append(receipt(event, bookings[number]) if number is not None and is_best else None)
+        return said
+
+    async def note_message(
+        self, event: GuestMessageReceived, tx: Transaction
+    ) -> GuestReplyReady | GuestMessageHandedOver:
+        """A guest wrote: the 24 hours begin anew, and an answer is worked out, or a person is asked."""
+        replies, booking = await self._store.hear(tx, event)
+        about = None if booking is None else booking.newest()
+        language = "es" if about is None else about.language
+        known = {
+            "organization_id": event.organization_id,
+            "reservation_id": event.reservation_id,
+            "provider_message_id": event.provider_message_id,
+        }
+        answer = respond(event, language, replies)
+        if isinstance(answer, HandOver):
+            return GuestMessageHandedOver.model_validate({**known, "reason": answer.reason})
+        if answer.opt_out is not None:
+            await self._store.opt(tx, event, out=answer.opt_out)
+        text = answered(answer.text, event.name, about, "" if booking is None else booking.payment_url())
+        if text is None:
+            reason = f"the rule for {answer.keyword!r} needs a booking, and this number has none"
+            return GuestMessageHandedOver.model_validate({**known, "reason": reason})
+        ready = {"phone": event.phone, "language": language, "text": text, "keyword": answer.keyword}
+        return GuestReplyReady.model_validate({**known, **ready, "until": event.at + WINDOW})
+
+    def reply(self, event: GuestReplyReady) -> Effect[GuestMessageAnswered]:
+        return GuestReply(event, self._store, self._whatsapp, self._grace)
+
+    async def clean(self) -> None:
+        await self._store.clean()
 
     def send(self, event: NotificationReady) -> Effect[NotificationSent]:
         if event.channel is Channel.EMAIL:
@@ -109,6 +171,8 @@ class _Message:
         self._known = await self._store.before_sending(self._event)
         if self._known.paid:  # nobody is asked to pay twice, however late the message leaves
             self._event = self._event.model_copy(update={"payment_url": ""})
+        if self._known.opted_out and self._event.kind in NOT_URGENT:
+            return NotWanted("the guest does not want such messages")
         return None if self._known.unwanted is None else NotWanted(self._known.unwanted)
 
     async def look_up(self, attempt: Attempt) -> Found | SendAgain:
@@ -155,20 +219,14 @@ class WhatsAppMessage(_Message):
 
     async def look_up(self, attempt: Attempt) -> Found | SendAgain:
         """Status webhooks carry the attempt's reference: they tell what an attempt without an answer did."""
-        told = await self._store.told(attempt.earlier_references)
-        if told is not None and told.status != "failed":
-            before = self._before()
-            texts = written(self._event, before.wording)
-            template = None if before.window_open else before.wording.whatsapp_template or template_name(self._event)
-            sent = self._sent(texts, told.provider_message_id, template)
-            return Found(sent.model_copy(update={"sent_at": told.at}))
-        if told is not None:
-            return SendAgain("WhatsApp told that the earlier attempt failed")
-        waited = datetime.now(UTC) - (attempt.doubted_at or attempt.opened_at)
-        if waited < self._grace:  # asked again after as long as it took until now, so an early word is heard early
-            again = min(max(waited, _FIRST_WAIT), self._grace - waited)
-            raise NotYetKnown("WhatsApp has not said yet whether it took the message", retry_after=again)
-        return SendAgain(f"WhatsApp told nothing within {self._grace}; this message may double")
+        told = await find_out(self._store, attempt, self._grace)
+        if isinstance(told, SendAgain):
+            return told
+        before = self._before()
+        texts = written(self._event, before.wording)
+        template = None if before.window_open else before.wording.whatsapp_template or template_name(self._event)
+        sent = self._sent(texts, told.provider_message_id, template)
+        return Found(sent.model_copy(update={"sent_at": told.at}))
 
     def way(self) -> Way:
         return self._whatsapp.way(self._event.organization_id, self._event.recipient)

@@ -102,6 +102,25 @@ class Booking(BaseModel):
             message.ready = True
         return [m for m in complete if self._unwanted(m.kind, m.intent, m.contact_version) is None]
 
+    def newest(self) -> BookingEvent | None:
+        """The booking as the newest cause told it; None before any."""
+        newest = max(self.messages, key=lambda m: m.contact_version, default=None)
+        return None if newest is None else BookingEvent.model_validate(newest.cause)
+
+    def payment_url(self) -> str:
+        """Where the guest can still pay; empty where there is nothing to pay."""
+        return "" if self.paid or PAYMENT_LINK not in self.facts else str(self.facts[PAYMENT_LINK].value)
+
+    def ready_again(self, kind: MessageKind, intent: int) -> list[NotificationReady]:
+        """A message that was complete before, as it would leave today; nothing if nobody wants it any more."""
+        known = [m for m in self.messages if (m.kind, m.intent) == (kind, intent) and m.ready and self._has(m.wanted)]
+        return [
+            ready
+            for message in known
+            if self._unwanted(kind, intent, message.contact_version) is None
+            for ready in _ready(message, self)
+        ]
+
     def unwanted(self, event: NotificationReady) -> str | None:
         """Why this message shall not be sent any more; None: it shall."""
         if event.passcodes and event.passcode_intent < self.passcode_intent:

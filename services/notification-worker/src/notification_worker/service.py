@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from llegada.messaging.subscription import Subscription
 from llegada.runtime.http import ProviderClient
-from llegada.runtime.service import Resources, Service
+from llegada.runtime.service import Periodic, Resources, Service
 from notification_worker.handlers import GRACE, Notifications
 from notification_worker.mail import Mailer, MailServer
 from notification_worker.store import Store
@@ -48,6 +48,10 @@ async def build(settings: Settings, resources: Resources) -> AsyncGenerator[Noti
         yield Notifications(Store(resources.database), whatsapp, Mailer(server), settings.sender, grace)
 
 
+async def _clean(_settings: Settings, _resources: Resources, handlers: Notifications) -> None:
+    await handlers.clean()
+
+
 service = Service(
     "notification-worker",
     Settings,
@@ -56,6 +60,9 @@ service = Service(
         Subscription("collect", Notifications.collect),
         Subscription("remember-organization", Notifications.remember_organization),
         Subscription("note-status", Notifications.note_status),
+        Subscription("note-message", Notifications.note_message),
         Subscription("send", Notifications.send),
+        Subscription("reply", Notifications.reply),
     ),
+    periodic=(Periodic("clean-statuses", 3600, _clean),),
 )

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from llegada.events.guest import GuestMessageReceived
 from llegada.events.notification import DeliveryStatus, NotificationReady, NotificationStatus
-from llegada.events.organization import OrganizationConfigured, Wording
+from llegada.events.organization import OrganizationConfigured, Reply, Wording
 from llegada.events.types import OrganizationId, ReservationId
 from llegada.messaging.transaction import Database, Transaction
 from notification_worker.messages import Booking
@@ -22,16 +23,29 @@ update bookings b set document = n.document
 from unnest($1::bigint[], $2::jsonb[]) as n (reservation_id, document) where b.reservation_id = n.reservation_id
 """
 _CONFIGURE = """
-insert into wordings (organization_id, revision, document) values ($1, $2, $3)
-on conflict (organization_id) do update set revision = excluded.revision, document = excluded.document
+insert into wordings (organization_id, revision, document, replies) values ($1, $2, $3, $4)
+on conflict (organization_id) do update
+set revision = excluded.revision, document = excluded.document, replies = excluded.replies
 where wordings.revision < excluded.revision
 """
 _BEFORE_SENDING = """
 select (select document from bookings where reservation_id = $1 and organization_id = $2) as booking,
        (select document from wordings where organization_id = $2) as wordings,
        exists (select from windows where organization_id = $2 and phone = $3
-               and last_inbound_at > now() - interval '24 hours') as window_open
+               and last_inbound_at > now() - interval '24 hours') as window_open,
+       exists (select from windows where organization_id = $2 and phone = $3 and opted_out) as opted_out
 """
+_HEAR = """
+with heard as (
+    insert into windows as w (organization_id, phone, last_inbound_at) values ($1, $2, $3)
+    on conflict (organization_id, phone) do update
+    set last_inbound_at = greatest(w.last_inbound_at, excluded.last_inbound_at)
+)
+select (select replies from wordings where organization_id = $1) as replies,
+       (select document from bookings where reservation_id = $4 and organization_id = $1) as booking
+"""
+_OPT = "update windows set opted_out = $3 where organization_id = $1 and phone = $2"
+_CLEAN = "delete from statuses where noted_at < now() - interval '30 days'"
 
 
 _NOTE_STATUS = """
@@ -42,6 +56,7 @@ on conflict (own_key) do update
 set provider_message_id = excluded.provider_message_id, status = excluded.status, rank = excluded.rank,
     at = excluded.at, error_code = excluded.error_code
 where s.rank < excluded.rank
+returning own_key
 """
 _STATUSES = """
 select provider_message_id, status, at from statuses where own_key = any($1::text[]) order by rank desc limit 1
@@ -63,9 +78,15 @@ class BeforeSending:
     """What `send` must know right before the call."""
 
     unwanted: str | None
+    opted_out: bool
     paid: bool
     wording: Wording
     window_open: bool
+
+
+def best_of(events: Sequence[NotificationStatus], own_key: str | None) -> NotificationStatus:
+    """Of several statuses of one attempt, the first of the highest."""
+    return max((event for event in events if event.own_key == own_key), key=lambda event: _RANK[event.status])
 
 
 class Store:
@@ -84,18 +105,35 @@ class Store:
 
     async def configure(self, tx: Transaction, event: OrganizationConfigured) -> None:
         """The newest revision wins, whatever the order of arrival."""
-        document = event.model_dump(mode="json")["wordings"]
-        await tx.execute(_CONFIGURE, event.organization_id, event.revision, json.dumps(document))
+        said = event.model_dump(mode="json")
+        wordings, replies = json.dumps(said["wordings"]), json.dumps(said["replies"])
+        await tx.execute(_CONFIGURE, event.organization_id, event.revision, wordings, replies)
 
-    async def note_statuses(self, tx: Transaction, events: Sequence[NotificationStatus]) -> None:
-        """The highest status of each attempt stays; those without a key of ours cannot be ours to doubt."""
-        best: dict[str, NotificationStatus] = {}
-        for event in events:
-            key = event.own_key
-            if key is not None and (key not in best or _RANK[best[key].status] < _RANK[event.status]):
-                best[key] = event
+    async def hear(self, tx: Transaction, event: GuestMessageReceived) -> tuple[list[Reply], Booking | None]:
+        """The guest wrote: text may be sent for 24 hours. The organization's rules, and the guest's booking."""
+        row = await tx.fetchrow(_HEAR, event.organization_id, event.phone, event.at, event.reservation_id)
+        assert row is not None  # a row of sub-selects always exists
+        booking = None if row["booking"] is None else Booking.model_validate(row["booking"])
+        return [Reply.model_validate(reply) for reply in row["replies"] or []], booking
+
+    async def opt(self, tx: Transaction, event: GuestMessageReceived, *, out: bool) -> None:
+        """The guest wants no more of what is not urgent, or wants it again."""
+        await tx.execute(_OPT, event.organization_id, event.phone, out)
+
+    async def clean(self) -> None:
+        """Statuses are needed as long as an attempt may be in doubt."""
+        async with self._database.transaction() as tx:
+            await tx.execute(_CLEAN)
+
+    async def note_statuses(self, tx: Transaction, events: Sequence[NotificationStatus]) -> set[str]:
+        """The highest status of each attempt stays; returns the keys of those that are news.
+
+        Those without a key of ours cannot be ours to doubt.
+        """
+        keys = dict.fromkeys(event.own_key for event in events if event.own_key is not None)
+        best = {key: best_of(events, key) for key in keys}
         found = best.values()
-        await tx.execute(
+        rows = await tx.fetch(
             _NOTE_STATUS,
             list(best),
             [event.provider_message_id for event in found],
@@ -104,6 +142,7 @@ class Store:
             [event.at for event in found],
             [event.error_code for event in found],
         )
+        return {row["own_key"] for row in rows}
 
     async def told(self, own_keys: Sequence[str]) -> Told | None:
         """What the provider told about any of these attempts; None: nothing yet."""
@@ -119,6 +158,7 @@ class Store:
         wording = (row["wordings"] or {}).get(event.kind, {}).get(event.language, {})
         return BeforeSending(
             unwanted=booking.unwanted(event),
+            opted_out=row["opted_out"],
             paid=booking.paid,
             wording=Wording.model_validate(wording),
             window_open=row["window_open"],

@@ -10,6 +10,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from llegada.events.notification import NotificationReady
 from llegada.events.organization import Wording
+from llegada.events.reservation import BookingEvent
 from llegada.events.types import Language, Money
 from llegada.messaging.failures import Permanent
 
@@ -50,6 +51,24 @@ def written(event: NotificationReady, wording: Wording) -> Texts:
         ) from error
     html = _fill(_template(".", "frame.html"), {"lines": plain.splitlines(), "language": event.language}, html=True)
     return Texts(" ".join(subject.split()), plain.strip(), html)
+
+
+def answered(text: str, name: str, about: BookingEvent | None, payment_url: str) -> str | None:
+    """An organization's answer filled in; None where it names what only a booking has, and there is none."""
+    values = {"guestName": name}
+    if about is not None:
+        values = {
+            "guestName": about.guest_name,
+            "propertyName": about.property_name,
+            "checkInLink": about.check_in_url,
+            "checkInDate": shown_date(about.check_in_date.isoformat(), about.language),
+            "checkOutDate": shown_date(about.check_out_date.isoformat(), about.language),
+            "paymentLink": payment_url,
+        }
+    try:
+        return _fill(text, values).strip()
+    except TemplateError:
+        return None
 
 
 def door_code(event: NotificationReady) -> str:

@@ -168,6 +168,12 @@ class WhatsApp:
         return str(message_id)
 
 
+def words_for(code: str | None, title: str | None) -> str:
+    """Plain words for the error of a late status."""
+    number = int(code) if code is not None and code.isdigit() else -1
+    return _PERMANENT.get(number) or _TRANSIENT.get(number) or f"WhatsApp could not deliver it: {title or 'no reason'}"
+
+
 def failure_of(response: httpx.Response) -> Failure:
     """The failure that an answer stands for."""
     found = _error(response)

@@ -11,6 +11,7 @@ from llegada.runtime.database import APP_ROLE
 from llegada.runtime.service import Resources
 from reservation_api import problems
 from reservation_api.access import TokenReader
+from reservation_api.conversations import routes as conversations
 from reservation_api.edge import Edge
 from reservation_api.operations import dead_letters
 from reservation_api.operations import routes as operations
@@ -92,6 +93,16 @@ def api() -> FastAPI:
         responses=_PROBLEMS,
     )
     problems.install(app)
-    for room in (reservations, actions, timeline, organizations, operations, dead_letters, schedule, webhooks):
+    for room in (
+        reservations,
+        actions,
+        timeline,
+        conversations,
+        organizations,
+        operations,
+        dead_letters,
+        schedule,
+        webhooks,
+    ):
         app.include_router(room.router)
     return app

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict
 import llegada.events
 from llegada.events.types import Intent, OrganizationId, ReservationId, Value
 
+RECEIPT = "receipt"
+"""The `job` of a report that a provider's late word makes: it overrules the fact that the message was sent."""
+
 
 class StepState(StrEnum):
     """The state of one step of a booking, as staff see it."""

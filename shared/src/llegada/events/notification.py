@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import StringConstraints
 
-from llegada.events.event import Event, ReservationEvent, StepReport, StepState
+from llegada.events.event import RECEIPT, Event, ReservationEvent, StepReport, StepState
 from llegada.events.lock import Passcode
 from llegada.events.types import Channel, EmailAddress, Intent, Language, Money, PhoneNumber
 
@@ -96,3 +96,52 @@ class NotificationStatus(Event):
     @property
     def subject(self) -> str:
         return f"notification/{self.provider_message_id}"
+
+
+class ReceiptEvent(ReservationEvent):
+    """What became of a message that was sent; each status once, forward only."""
+
+    kind: MessageKind
+    intent: Intent = 1
+    channel: Channel = Channel.WHATSAPP
+    provider_message_id: str
+    at: datetime
+
+    @property
+    def step(self) -> str | None:
+        return self.kind
+
+
+class NotificationDelivered(ReceiptEvent):
+    """It is on the guest's phone."""
+
+    type: ClassVar[str] = "notification.delivered"
+
+
+class NotificationRead(ReceiptEvent):
+    """The guest has opened it."""
+
+    type: ClassVar[str] = "notification.read"
+
+
+class NotificationFailed(ReceiptEvent):
+    """The provider took it, and told later that it did not arrive. `elsewhere`: it left by another channel too."""
+
+    type: ClassVar[str] = "notification.failed"
+
+    reason: str
+    code: str | None = None
+    elsewhere: bool = False
+
+    def report(self) -> StepReport | None:
+        if self.elsewhere:
+            return None
+        advice = "Reach the guest in another way: correct the contact, or call."
+        return StepReport(
+            step=self.kind,
+            state=StepState.FAILED,
+            intent=self.intent,
+            job=RECEIPT,
+            reason=self.reason,
+            advice=advice,
+        )

@@ -34,6 +34,13 @@ class Lock(Value):
     gateway: str | None = None
 
 
+class Reply(Value):
+    """What is answered to a guest's message that holds one of the words; language → text, as in a Wording."""
+
+    keywords: tuple[str, ...]
+    texts: dict[Language, str]
+
+
 class SireSettings(Value):
     """How foreigners are registered. `hotel_code`: the property's at SIRE; `city_code`: DIVIPOLA without leading zero.
 
@@ -59,3 +66,4 @@ class OrganizationConfigured(Event):
     sire: SireSettings | None = None
     check_in_time: time = time(15)
     check_out_time: time = time(11)
+    replies: tuple[Reply, ...] = ()

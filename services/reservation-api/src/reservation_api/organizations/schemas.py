@@ -52,6 +52,19 @@ class SireSettings(_Body):
 MessageName = Literal["confirmation", "welcome", "check_in_confirmation", "pin", "invitation"]
 
 
+class ReplySettings(_Body):
+    """What is answered at once to a guest's message that holds one of the words; without a rule staff are asked."""
+
+    keywords: Annotated[
+        list[Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, min_length=2, max_length=40)]],
+        Field(min_length=1, max_length=30),
+    ]
+    texts: Annotated[
+        dict[Literal["es", "en", "de"], Annotated[str, StringConstraints(min_length=1, max_length=2000)]],
+        Field(min_length=1),
+    ]
+
+
 class InvitationSettings(_Body):
     """When late arrivals are invited: on the evening before, at `at` local time; late is `lateFrom` or later."""
 
@@ -62,13 +75,14 @@ class InvitationSettings(_Body):
 
 
 class StaySettings(_Body):
-    """When a stay begins and ends (local time), what opens its doors, and how foreigners are registered."""
+    """When a stay begins and ends (local time), its doors, the registration of foreigners, invitations, answers."""
 
     check_in_time: time = time(15)
     check_out_time: time = time(11)
     locks: Annotated[list[LockSettings], Field(max_length=500)] = Field(default_factory=list)
     sire: SireSettings | None = None
     invitations: InvitationSettings = InvitationSettings()
+    replies: Annotated[list[ReplySettings], Field(max_length=100)] = Field(default_factory=list)
 
 
 class OrganizationSettings(StaySettings):

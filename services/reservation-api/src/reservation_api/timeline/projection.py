@@ -9,8 +9,10 @@ from functools import cache
 from typing import Any
 
 from llegada.events.event import Event
+from llegada.events.guest import GuestEvent
 from llegada.messaging.subscription import Batch
 from llegada.messaging.transaction import Transaction
+from reservation_api.conversations import store as conversations
 from reservation_api.reservations.lifecycle import changes, later
 from reservation_api.timeline import store
 from reservation_api.timeline.steps import advance, expect
@@ -26,6 +28,8 @@ _PRIVATE = {
     "guests",
     "passcodes",
     "custom_message",
+    "phone",
+    "name",
 }
 
 
@@ -44,6 +48,7 @@ class Projection:
             if entry.subject in known:
                 _take(known[entry.subject], entry.event)
         await store.save(tx, entries, known)
+        await conversations.mark(tx, [d.event for d in batch if isinstance(d.event, GuestEvent)])
 
 
 def _reservation(event: Event) -> int | None:

@@ -1,6 +1,7 @@
 """The steps of a booking, from reports that arrive in any order and any number of times. Pure.
 
-Per step the highest intent counts; inside it a fact (completed, skipped) wins for ever; per job the highest pass has
+Per step the highest intent counts; inside it a fact (completed, skipped) wins, until a receipt says that the
+message did not arrive; per job the highest pass has
 the last word, and failed beats processing in the same pass.
 """
 
@@ -10,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from llegada.events.event import StepReport, StepState
+from llegada.events.event import RECEIPT, StepReport, StepState
 
 _FACTS = (StepState.COMPLETED, StepState.SKIPPED)
 
@@ -59,7 +60,7 @@ def advance(steps: Steps, report: StepReport) -> Steps:
     step = _at(known, intent)
     if step.intent > intent:
         return steps
-    if report.state in _FACTS:
+    if report.state in _FACTS or report.job == RECEIPT:
         step = step.model_copy(update={"fact": _better(step.fact, report)})
     else:
         jobs = {**step.jobs, report.job: _later(step.jobs.get(report.job), report)}
@@ -99,8 +100,12 @@ def _at(known: Step | None, intent: int) -> Step:
 
 
 def _better(known: StepReport | None, report: StepReport) -> StepReport:
-    """Completed beats skipped: a message that left by one channel left."""
-    return report if known is None or known.state is StepState.SKIPPED else known
+    """Completed beats skipped: a message that left by one channel left. A receipt beats both: it did not arrive."""
+    if report.job == RECEIPT or known is None:
+        return report
+    if known.job == RECEIPT:
+        return known
+    return report if known.state is StepState.SKIPPED else known
 
 
 def _later(known: StepReport | None, report: StepReport) -> StepReport:

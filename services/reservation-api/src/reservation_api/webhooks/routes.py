@@ -9,11 +9,12 @@ from pydantic import ValidationError
 from starlette.responses import PlainTextResponse, Response
 
 from llegada.messaging import outbox
+from reservation_api.conversations import store as conversations
 from reservation_api.edge import REQUEST_ID
 from reservation_api.parts import Parts, parts
 from reservation_api.problems import Invalid, NotFound, Unauthorized
 from reservation_api.webhooks import bold
-from reservation_api.webhooks.whatsapp import Notification, messages, signed
+from reservation_api.webhooks.whatsapp import Notification, guest_message, messages, signed
 
 router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
 log = structlog.get_logger()
@@ -40,7 +41,7 @@ async def shake_hands(
 
 @router.post("/whatsapp")
 async def receive(request: Request, part: TheParts) -> dict[str, bool]:
-    """Status updates of messages. 200 after the commit; repetitions become the same events."""
+    """Status updates of messages, and what guests write. 200 after the commit; repetitions become the same events."""
     secret = part.whatsapp.app_secret
     if secret is None:
         raise NotFound(_OFF)
@@ -49,14 +50,16 @@ async def receive(request: Request, part: TheParts) -> dict[str, bool]:
         raise Unauthorized("the signature in X-Hub-Signature-256 is missing or wrong")
     try:
         notification = Notification.model_validate_json(content)
-        found, unknown = messages(notification, part.whatsapp.numbers, request.scope["state"][REQUEST_ID])
+        news = messages(notification, part.whatsapp.numbers, request.scope["state"][REQUEST_ID])
     except ValidationError as error:
         raise Invalid(f"this is no notification of WhatsApp: {error.error_count()} errors") from error
-    if unknown:
-        log.warning("unknown_sender", phone_number_ids=sorted(unknown))
-    if found:
+    if news.unknown:
+        log.warning("unknown_sender", phone_number_ids=sorted(news.unknown))
+    if news.statuses or news.written:
         async with part.resources.database.transaction() as tx:
-            await outbox.add(tx, found)
+            new = await conversations.keep(tx, news.written)
+            heard = [guest_message(event, request.scope["state"][REQUEST_ID]) for event in new]
+            await outbox.add(tx, [*news.statuses, *heard])
     return {"success": True}
 
 

@@ -7,13 +7,14 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, get_args
 from uuid import uuid5
 
 from pydantic import BaseModel, Field, StringConstraints
 
+from llegada.events.guest import GuestMessageReceived
 from llegada.events.notification import DeliveryStatus, NotificationStatus
 from llegada.events.types import OrganizationId
 from llegada.messaging.envelope import NAMESPACE, Lane, first
@@ -38,6 +39,27 @@ class _Status(BaseModel):
     errors: list[_Error] = Field(default_factory=list)
 
 
+class _Text(BaseModel):
+    body: Annotated[str, StringConstraints(max_length=4096)]
+
+
+class _Inbound(BaseModel):
+    id: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,200}$")]
+    sender: Annotated[str, Field(alias="from"), StringConstraints(pattern=r"^[1-9][0-9]{6,14}$")]
+    timestamp: int
+    type: str
+    text: _Text | None = None
+
+
+class _Profile(BaseModel):
+    name: str = ""
+
+
+class _Contact(BaseModel):
+    wa_id: str
+    profile: _Profile = _Profile()
+
+
 class _Metadata(BaseModel):
     phone_number_id: str
 
@@ -45,6 +67,8 @@ class _Metadata(BaseModel):
 class _Value(BaseModel):
     metadata: _Metadata
     statuses: list[_Status] = Field(default_factory=list)
+    messages: list[_Inbound] = Field(default_factory=list)
+    contacts: list[_Contact] = Field(default_factory=list)
 
 
 class _Change(BaseModel):
@@ -63,20 +87,28 @@ class Notification(BaseModel):
     entry: list[_Entry]
 
 
+@dataclass(frozen=True)
+class News:
+    """`unknown`: phone number ids that are no organization's."""
+
+    statuses: list[OutboxMessage]
+    written: list[GuestMessageReceived]
+    unknown: set[str]
+
+
 def signed(secret: str, body: bytes, header: str | None) -> bool:
     """Whether the raw bytes carry Meta's signature; compared in constant time."""
     expected = "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
     return hmac.compare_digest(expected.encode(), (header or "").encode())
 
 
-def messages(
-    notification: Notification, numbers: Mapping[str, int], correlation_id: str
-) -> tuple[list[OutboxMessage], set[str]]:
-    """Every status update as an event, and the senders that no organization has.
+def messages(notification: Notification, numbers: Mapping[str, int], correlation_id: str) -> News:
+    """Every status update as an event, every message of a guest, and the senders that no organization has.
 
     The event's id is derived from message and status, so that Meta's repetitions are the same event.
     """
     found: dict[str, OutboxMessage] = {}
+    written: dict[str, GuestMessageReceived] = {}
     unknown: set[str] = set()
     for change in (change for entry in notification.entry for change in entry.changes if change.field == "messages"):
         value = _Value.model_validate(change.value)
@@ -87,7 +119,34 @@ def messages(
         for status in value.statuses:
             if status.status in _KNOWN:
                 found[f"{status.id}|{status.status}"] = _message(status, numbers[number], correlation_id)
-    return list(found.values()), unknown
+        names = {contact.wa_id: contact.profile.name for contact in value.contacts}
+        for inbound in value.messages:
+            written[inbound.id] = _written(inbound, names.get(inbound.sender, ""), numbers[number])
+    return News(list(found.values()), list(written.values()), unknown)
+
+
+def _written(inbound: _Inbound, name: str, organization: int) -> GuestMessageReceived:
+    return GuestMessageReceived(
+        organization_id=OrganizationId(organization),
+        provider_message_id=inbound.id,
+        phone=e164_of(inbound.sender),
+        name=name[:200],
+        text=None if inbound.text is None else inbound.text.body,
+        media=None if inbound.text is not None else inbound.type[:40],
+        at=datetime.fromtimestamp(inbound.timestamp, UTC),
+    )
+
+
+def e164_of(wa_id: str) -> str:
+    """WhatsApp's own name of a number is E.164 without the plus, but that Mexico's mobiles carry a 1 after the 52."""
+    mexican = wa_id.startswith("521") and len(wa_id) == 13  # noqa: PLR2004 - 52, the 1, and ten digits
+    return f"+52{wa_id[3:]}" if mexican else f"+{wa_id}"
+
+
+def guest_message(event: GuestMessageReceived, correlation_id: str) -> OutboxMessage:
+    """The event's id is derived from WhatsApp's, so that Meta's repetitions are the same event."""
+    envelope = first(event, source=SOURCE, correlation_id=correlation_id, lane=Lane.INTERACTIVE, traceparent=None)
+    return event_message(event, replace(envelope, id=uuid5(NAMESPACE, f"whatsapp|{event.provider_message_id}")))
 
 
 def _message(status: _Status, organization: int, correlation_id: str) -> OutboxMessage:
