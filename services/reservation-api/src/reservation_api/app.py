@@ -21,6 +21,7 @@ from reservation_api.reservations import actions
 from reservation_api.reservations import routes as reservations
 from reservation_api.schedule import routes as schedule
 from reservation_api.timeline import routes as timeline
+from reservation_api.timeline.stream import Stream
 from reservation_api.webhooks import routes as webhooks
 
 _SCHEMA = {
@@ -78,6 +79,7 @@ def create_app(settings: AppSettings, resources: Resources, _handlers: object) -
     whatsapp = WhatsAppWebhooks(settings.whatsapp_verify_token, settings.whatsapp_app_secret, settings.whatsapp_numbers)
     bold = BoldWebhooks(settings.bold_secrets, settings.bold_test_organization)
     app.state.parts = Parts(database, resources, settings.frontend_url.rstrip("/"), whatsapp, bold)
+    app.state.stream = Stream(resources.database)
     return Edge(app)
 
 

@@ -111,6 +111,7 @@ class Process:
                 engine_as=partial(self._engine, service.package),
                 inline=self._inline,
                 schemas=schemas,
+                stopping=self._stopping,
             )
             handlers = await self._stack.enter_async_context(service.build(settings, resources))
             database = self._databases[service.name]

@@ -1,8 +1,9 @@
 """What a process is made of: a Service value, read by everything, started by `run`."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -23,7 +24,8 @@ class Resources:
 
     `database` is the service's schema under the system role. `engine_as(role)` gives an engine of the same schema
     whose connections act as another database role (row-level security). `inline` is there where QUEUE_ENABLED=false:
-    the dispatcher that works outbox rows inside the request. `schemas` are those of all installed services.
+    the dispatcher that works outbox rows inside the request. `schemas` are those of all installed services. `stopping`:
+    set when the drain begins, so that what waits for news can end.
     """
 
     settings: RuntimeSettings
@@ -31,6 +33,7 @@ class Resources:
     engine_as: Callable[[str], AsyncEngine]
     inline: InlineDispatcher | None
     schemas: dict[str, str]
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(frozen=True)

@@ -63,12 +63,13 @@ class ProcessApp:
 
     async def _measured(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self._app is not None  # the caller has looked
-        started, status = time.monotonic(), 500
+        started, status, endless = time.monotonic(), 500, False
 
         async def watch(message: Message) -> None:
-            nonlocal status
+            nonlocal status, endless
             if message["type"] == "http.response.start":
                 status = message["status"]
+                endless = any(value.startswith(b"text/event-stream") for _, value in message.get("headers", []))
             await send(message)
 
         try:
@@ -76,7 +77,8 @@ class ProcessApp:
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
             labels = (self._service, scope["method"], route, str(status))
-            HTTP_SECONDS.labels(*labels).observe(time.monotonic() - started)
+            if not endless:  # how long somebody listens says nothing about how fast we are
+                HTTP_SECONDS.labels(*labels).observe(time.monotonic() - started)
 
 
 async def _json(send: Send, status: int, body: dict[str, Any]) -> None:

@@ -1,0 +1,17 @@
+"""The order in which timeline entries became visible, so that a stream misses none."""
+
+from alembic import op
+
+revision = "reservation_api_0007"
+down_revision = "reservation_api_0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("""
+        alter table timeline add column xid xid8 not null default pg_current_xact_id();
+        create index timeline_by_visibility on timeline (xid, id);
+        comment on column timeline.xid is 'Ids are drawn before the commit: only transactions older than every running one '
+            'are complete, and only their entries are read by streams';
+    """)
