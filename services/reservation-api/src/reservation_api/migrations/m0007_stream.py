@@ -12,6 +12,5 @@ def upgrade() -> None:
     op.execute("""
         alter table timeline add column xid xid8 not null default pg_current_xact_id();
         create index timeline_by_visibility on timeline (xid, id);
-        comment on column timeline.xid is 'Ids are drawn before the commit: only transactions older than every running one '
-            'are complete, and only their entries are read by streams';
+        comment on column timeline.xid is 'Streams read what is older than every running transaction';
     """)
