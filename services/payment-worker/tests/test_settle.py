@@ -5,8 +5,10 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 
 from llegada.events.event import Event
 from llegada.events.payment import PaymentLinkCreated, PaymentWebhookReceived
@@ -17,8 +19,11 @@ from llegada.messaging.envelope import Lane, first
 from llegada.messaging.failures import Transient
 from llegada.messaging.subscription import Delivered
 from llegada.messaging.transaction import Database
+from llegada.runtime.http import ProviderClient
 from llegada.testing.plugin import ServiceDatabase
+from payment_worker.bold import Bold
 from payment_worker.handlers import Payments
+from payment_worker.missed import find_missed
 from payment_worker.store import Store
 
 NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
@@ -150,3 +155,50 @@ async def test_a_link_is_not_made_for_a_wish_that_no_longer_stands(payments: Pay
     )
     await remember(payments, database, cancelled, linked(3))
     assert await unwanted(payments, wish(4)) == "the reservation was cancelled"
+
+
+def bold(notifications: list[dict[str, Any]], status: str = "PAID") -> Bold:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "notifications" in request.url.path:
+            assert request.url.params["is_external_reference"] == "true"
+            return httpx.Response(200, json={"notifications": notifications})
+        return httpx.Response(200, json={"id": "LNK_1", "status": status})
+
+    http = ProviderClient("bold", "https://bold.test", transport=httpx.MockTransport(answer))
+    return Bold(http, {1: SecretStr("key")})
+
+
+def notification(kind: str = "SALE_APPROVED") -> dict[str, Any]:
+    data = {"payment_id": "P1", "amount": {"total": 180_000}, "metadata": {"reference": None}}
+    return {"id": "E1", "type": kind, "time": 1_761_060_600_000_000_000, "data": data}
+
+
+async def ask(payments: Payments, database: Database, client: Bold) -> int:
+    await database.fetchrow("update links set asked_at = now() - interval '1 hour'")
+    return await find_missed(payments, Store(database), client, timedelta(minutes=15))
+
+
+async def test_a_payment_without_its_webhook_is_found_by_asking(payments: Payments, database: Database) -> None:
+    await remember(payments, database, linked())
+    assert await ask(payments, database, bold([], "ACTIVE")) == 0
+    assert await ask(payments, database, bold([{"odd": 1}, notification()])) == 1
+    row = await database.fetchrow("select type from outbox")
+    assert row is not None
+    assert row["type"] == "payment.settled"
+    assert await ask(payments, database, bold([notification()])) == 0, "a closed link is not asked about again"
+
+
+async def test_what_a_webhook_has_told_is_not_found_again(payments: Payments, database: Database) -> None:
+    await remember(payments, database, linked())
+    await settle(payments, database, told())
+    assert await ask(payments, database, bold([notification()])) == 0
+
+
+async def test_bold_being_away_is_asked_again_later(payments: Payments, database: Database) -> None:
+    await remember(payments, database, linked())
+    away = Bold(
+        ProviderClient("bold", "https://bold.test", transport=httpx.MockTransport(lambda _: httpx.Response(500))),
+        {1: SecretStr("key")},
+    )
+    assert await ask(payments, database, away) == 0
+    assert await ask(payments, database, bold([notification()])) == 1

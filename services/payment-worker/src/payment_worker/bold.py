@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from pydantic import SecretStr
@@ -97,6 +98,18 @@ class Bold:
         if not isinstance(url, str) or not isinstance(link_id, str):
             raise OutcomeUnknown("Bold's answer holds no link", code="shape")
         return Link(link_id, url)
+
+    async def link_status(self, organization_id: int, link_id: str) -> str:
+        """`ACTIVE`, `PROCESSING`, `PAID`, `REJECTED`, `CANCELLED` or `EXPIRED`."""
+        answer = await self._call(organization_id, "link_status", "GET", f"{_LINKS}/{quote(link_id, safe='')}", None)
+        return str((answer.get("payload") or answer).get("status"))
+
+    async def notifications(self, organization_id: int, reference: str) -> list[dict[str, Any]]:
+        """The webhooks that were sent, or should have been, about our reference; oldest first."""
+        path = f"/payments/webhook/notifications/{quote(reference, safe='')}?is_external_reference=true"
+        answer = await self._call(organization_id, "notifications", "GET", path, None)
+        found = answer.get("notifications")
+        return [event for event in found if isinstance(event, dict)] if isinstance(found, list) else []
 
     async def _methods(self, organization_id: int) -> dict[str, AmountRange]:
         async with self._reading.setdefault(organization_id, asyncio.Lock()):

@@ -49,14 +49,14 @@ class Payments:
     """`lifetime`: how long a link can be paid. Never unset: the link of an unanswered attempt must die."""
 
     def __init__(self, store: Store, bold: Bold, lifetime: timedelta) -> None:
-        self._store = store
-        self._bold = bold
+        self.store = store
+        self.bold = bold
         self._lifetime = lifetime
 
     def create_link(
         self, event: ReservationCreated | ReservationContactUpdated | ReservationInvitationDue
     ) -> Effect[PaymentLinkCreated]:
-        return PaymentLink(event, self._store, self._bold, self._lifetime)
+        return PaymentLink(event, self.store, self.bold, self._lifetime)
 
     async def remember(
         self,
@@ -76,20 +76,20 @@ class Payments:
             earlier = news.get(said.reservation_id)
             news[said.reservation_id] = said if earlier is None else earlier.and_then(said)
         links = [d.event for d in batch if isinstance(d.event, PaymentLinkCreated)]
-        await self._store.note(tx, list(news.values()), links)
+        await self.store.note(tx, list(news.values()), links)
 
     async def settle(
         self, event: PaymentWebhookReceived, tx: Transaction
     ) -> PaymentSettled | PaymentRejected | PaymentVoided | None:
         """What a payment means for its reservation. Other sales of the same merchant are none of our business."""
-        reservation = await self._store.reservation_of(tx, event)
+        reservation = await self.store.reservation_of(tx, event)
         if reservation is None:
             log.info("payment_of_somebody_else", payment_id=event.payment_id, kind=event.kind)
             return None
-        booking = await self._store.lock(tx, event.organization_id, reservation)
+        booking = await self.store.lock(tx, event.organization_id, reservation)
         if booking is None:
             raise Transient(f"a payment for reservation {reservation} came before the reservation", code="early")
-        balance = await self._store.take(tx, event, booking)
+        balance = await self.store.take(tx, event, booking)
         if balance is None:
             return None
         known = {

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from llegada.events.payment import PaymentLinkCreated, PaymentWebhookReceived
 from llegada.events.types import OrganizationId, ReservationId
@@ -24,6 +26,15 @@ insert into links (link_id, organization_id, reservation_id, reference, expires_
 select * from unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::timestamptz[]) order by 1
 on conflict (link_id) do nothing
 """
+_TO_ASK_ABOUT = """
+update links set asked_at = now()
+where link_id in (
+    select link_id from links where not closed and asked_at < now() - $1::interval
+    order by asked_at limit $2 for update skip locked
+)
+returning link_id, organization_id, reference
+"""
+_CLOSE = "update links set closed = true where link_id = $1"
 _BEFORE_CALLING = """
 select b.link_intent, b.ended, b.asked,
        (select coalesce(sum(total), 0)::bigint from payments p
@@ -84,6 +95,15 @@ class BeforeCalling:
 
 
 @dataclass(frozen=True)
+class OpenLink:
+    """A link that may have been paid without our hearing of it."""
+
+    link_id: str
+    organization_id: OrganizationId
+    reference: str
+
+
+@dataclass(frozen=True)
 class Balance:
     """A reservation's payments after a change."""
 
@@ -124,6 +144,18 @@ class Store:
                 [link.reference for link in links],
                 [link.expires_at for link in links],
             )
+
+    async def to_ask_about(self, every: timedelta, most: int) -> list[OpenLink]:
+        """Links of which nobody has asked for a while; each is given to one replica."""
+        async with self._database.transaction() as tx:
+            return [OpenLink(**dict(row)) for row in await tx.fetch(_TO_ASK_ABOUT, every, most)]
+
+    async def close(self, tx: Transaction, link: OpenLink) -> None:
+        """Nothing more can happen to it."""
+        await tx.execute(_CLOSE, link.link_id)
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        return self._database.transaction()
 
     async def before_calling(self, organization_id: OrganizationId, reservation_id: ReservationId) -> BeforeCalling:
         row = await self._database.fetchrow(_BEFORE_CALLING, reservation_id, organization_id)

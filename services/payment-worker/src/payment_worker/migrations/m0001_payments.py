@@ -27,8 +27,12 @@ def upgrade() -> None:
             organization_id bigint not null,
             reservation_id  bigint not null,
             reference       text not null,
-            expires_at      timestamptz not null
+            expires_at      timestamptz not null,
+            asked_at        timestamptz not null default now(),
+            closed          boolean not null default false
         );
+        create index links_to_ask_about on links (asked_at) where not closed;
+        comment on column links.asked_at is 'When Bold was last asked what became of it, or when it was made';
 
         create table payments (
             organization_id bigint not null,
