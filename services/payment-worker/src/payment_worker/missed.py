@@ -1,4 +1,4 @@
-"""Payments whose webhook never came: Bold gives up after a day, and its webhooks may lag, so open links are asked about.
+"""Payments whose webhook never came: Bold gives up after a day, webhooks lag, so open links are asked about.
 
 Source: developers.bold.co/webhook (the fallback by reference).
 """
