@@ -95,7 +95,7 @@ async def test_settings_are_shown_changed_and_put_back(client: Any) -> None:
         ("PATCH", "settings/bold", "[]", 422),
         ("PATCH", "settings/bold", '{"status_shape": "round"}', 422),
         ("PATCH", "settings/bold", '{"unknown": 1}', 422),
-        ("PATCH", "settings/ttlock", "{}", 404),
+        ("PATCH", "settings/nobody", "{}", 404),
         ("POST", "accounts", '{"refused": ["k"]}', 422),
         ("POST", "windows", '{"wa_id": "abc"}', 422),
         ("PATCH", "links/LNK_NONE", '{"status": "PAID"}', 404),

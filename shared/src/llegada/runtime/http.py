@@ -59,16 +59,23 @@ class ProviderClient:
         await self._client.aclose()
 
     async def request(
-        self, operation: str, method: str, path: str, *, headers: Mapping[str, str], json: Any = None
+        self,
+        operation: str,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        json: Any = None,
+        form: Mapping[str, str] | None = None,
     ) -> httpx.Response:
-        """The provider's answer, whatever its status.
+        """The provider's answer, whatever its status. The body is JSON, or a form.
 
         Raises Transient where nothing was sent or the request only reads (GET), OutcomeUnknown where the request may
         have been worked: a time-out or a cut after it was sent.
         """
         started, outcome = time.monotonic(), "failed"
         try:
-            response = await self._client.request(method, path, headers=dict(headers), json=json)
+            response = await self._client.request(method, path, headers=dict(headers), json=json, data=form)
             outcome = f"{response.status_code // 100}xx"
         except _NOTHING_SENT as error:
             raise Transient(f"{self.provider} cannot be reached", code=type(error).__name__) from error

@@ -16,6 +16,15 @@ from llegada_dev.ports import Ports
 from llegada_dev.server import ServerProcess, StartFailed
 from llegada_dev.tokens import ORGANIZATION, secret_of, token
 
+DEMO_SETTINGS = {
+    "name": "Hostal Demo",
+    "timeZone": "America/Bogota",
+    "locks": [
+        {"lockId": 1, "name": "Puerta principal", "gateway": "G1"},
+        {"lockId": 2, "name": "Habitación 204", "rooms": ["204"], "gateway": "G1"},
+    ],
+}
+
 
 @dataclass(frozen=True)
 class System:
@@ -76,7 +85,7 @@ def system(
     log = folder / "log"
     with ExitStack() as stack:
         _prepare(common, queue=queue)
-        say("starting the provider sandbox (Bold, WhatsApp, SMTP)")
+        say("starting the provider sandbox (Bold, WhatsApp, TTLock, SMTP)")
         providers = sandbox(ports.sandbox, ports.smtp, latency, log)
         stack.callback(providers.stop)
         providers.start(30)
@@ -112,7 +121,7 @@ def set_up_organization(made: System) -> None:
     """The demo organization's settings, by the API."""
     answer = httpx.put(
         f"{made.api}/api/organizations/{ORGANIZATION}/settings",
-        json={"name": "Hostal Demo", "timeZone": "America/Bogota"},
+        json=DEMO_SETTINGS,
         headers={"Authorization": f"Bearer {made.admin_token}"},
         timeout=40,
     )

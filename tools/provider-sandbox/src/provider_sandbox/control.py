@@ -16,6 +16,7 @@ from provider_sandbox.bold_links import Sale, Status
 from provider_sandbox.effects import Effects, UnknownFilterError
 from provider_sandbox.faults import FaultRequest, Faults, ProviderName
 from provider_sandbox.smtp import Mailbox
+from provider_sandbox.ttlock import TTLock
 from provider_sandbox.webhooks import NothingToTellError, Order, Sender
 from provider_sandbox.whatsapp import WhatsApp
 from provider_sandbox.whatsapp_webhooks import batched
@@ -53,7 +54,14 @@ class Control:
     """Talks to all providers of the sandbox, and to nobody's clients."""
 
     def __init__(
-        self, effects: Effects, faults: Faults, bold: Bold, whatsapp: WhatsApp, mailbox: Mailbox, sender: Sender
+        self,
+        effects: Effects,
+        faults: Faults,
+        bold: Bold,
+        whatsapp: WhatsApp,
+        mailbox: Mailbox,
+        ttlock: TTLock,
+        sender: Sender,
     ) -> None:
         self._effects = effects
         self._faults = faults
@@ -61,7 +69,13 @@ class Control:
         self._whatsapp = whatsapp
         self._mailbox = mailbox
         self._sender = sender
-        self._providers: dict[str, Bold | WhatsApp | Mailbox] = {"bold": bold, "whatsapp": whatsapp, "smtp": mailbox}
+        self._ttlock = ttlock
+        self._providers: dict[str, Bold | WhatsApp | Mailbox | TTLock] = {
+            "bold": bold,
+            "whatsapp": whatsapp,
+            "smtp": mailbox,
+            "ttlock": ttlock,
+        }
 
     def routes(self) -> list[Route]:
         return [
@@ -84,7 +98,8 @@ class Control:
 
     async def health(self, _request: Request) -> Response:
         """`in_flight`: requests that may still make an effect, so that a judge can wait for 0."""
-        waiting = self._bold.exchanges.in_flight + self._whatsapp.exchanges.in_flight + self._mailbox.in_flight
+        over_http = (self._bold, self._whatsapp, self._ttlock)
+        waiting = sum(provider.exchanges.in_flight for provider in over_http) + self._mailbox.in_flight
         return JSONResponse({"status": "ready", "in_flight": waiting})
 
     async def show_effects(self, request: Request) -> Response:

@@ -9,12 +9,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-ProviderName = Literal["bold", "whatsapp", "smtp"]
+ProviderName = Literal["bold", "whatsapp", "smtp", "ttlock"]
 Kind = Literal["latency", "status", "provider_error", "timeout", "answer_lost", "cut", "down"]
 
 OPERATIONS: dict[str, tuple[str, ...]] = {
     "bold": ("create_link", "link_status", "payment_methods", "notifications"),
     "whatsapp": ("send",),
+    "ttlock": ("token", "get", "add", "delete", "list"),
     "smtp": ("data", "rcpt", "connect"),
 }
 """What a fault can be aimed at. SMTP's `data` is the final dot."""
@@ -82,7 +83,7 @@ def _value_problem(provider: str, kind: str, value: Any) -> str | None:
 
 
 def _error_problem(provider: str, value: Any) -> str | None:
-    """As `_value_problem`, for the three providers' own errors."""
+    """As `_value_problem`, for the providers' own errors."""
     if provider == "smtp":
         reply = str(value)[:3] if _is_int(value) or isinstance(value, str) else ""
         fits = len(reply) == 3 and reply.isdigit() and reply[0] in "45"  # noqa: PLR2004 - RFC 5321 §4.2
@@ -90,7 +91,9 @@ def _error_problem(provider: str, value: Any) -> str | None:
     whole = value if isinstance(value, dict) else {"code": value}
     code, status = whole.get("code"), whole.get("status")
     known = set(whole) <= {"code", "status"} and (status is None or (_is_int(status) and _is_status(status)))
-    if provider == "whatsapp":
+    if provider == "ttlock":
+        fits, example = _is_int(value), "-3003"
+    elif provider == "whatsapp":
         fits, example = _is_int(code), '131047 or {"code": 130429, "status": 429}'
     else:
         fits = _is_int(code) or (isinstance(code, str) and code != "") or (code is None and status is not None)
