@@ -71,6 +71,11 @@ class Desk:
         assert self.sandbox.post("/_sandbox/faults", json=order).status_code == 201
 
     def clear(self) -> None:
+        """As if nothing had gone wrong before: no faults, no effects, breakers closed, limits unused."""
+        with psycopg.connect(self.system.infrastructure.database_url) as connection:
+            for schema in ("payment_worker", "notification_worker", "lock_worker"):
+                for table in ("breakers", "rate_limits"):
+                    connection.execute(f"delete from {schema}.{table}".encode())
         self.sandbox.delete("/_sandbox/faults")
         self.sandbox.delete("/_sandbox/effects")
 

@@ -1,10 +1,12 @@
-"""A whole stay through all processes (J3, J5, J12): codes, messages, the end; failing providers, killed workers."""
+"""A whole stay through all processes (J3, J5, J7, J12): codes, messages, SIRE, the end; failures and kills."""
 
 import signal
 from typing import Any
 
 import httpx
 import pytest
+
+from llegada_dev.system import DEMO_SETTINGS
 
 from .conftest import Desk, Stage, until
 
@@ -136,3 +138,36 @@ def test_a_guest_who_cancels_keeps_no_code(desk: Desk) -> None:
     act(desk, number, "cancel")
     until(lambda: state(desk, number, "passcodeRevoked") == "completed", 60)
     assert codes_at_doors(desk, number) == {}
+
+
+def test_a_foreigner_is_registered_at_entry_and_exit(desk: Desk) -> None:
+    desk.clear()
+    settings = {**DEMO_SETTINGS, "sire": {"hotelCode": "12345", "cityCode": "5001"}}
+    assert desk.admin.put("/api/organizations/1/settings", json=settings).status_code == 200
+    number = desk.sent(desk.create("+573006000007")["id"])["id"]
+    guest = {
+        "guestNationality": "DE",
+        "guestDocumentType": "passport",
+        "guestDocumentNumber": "C01X00T47",
+        "guestBirthDate": "1990-02-01",
+        "guestFirstSurname": "Müller",
+        "guestFirstNames": "Erika",
+    }
+    act(desk, number, "check-in", {"guests": [{**guest, "guestNationality": None}]})
+    until(lambda: state(desk, number, "sire") == "failed", 60)
+    assert "nationality is missing" in desk.step(number, "sire")["reason"]
+    corrected = desk.api.put(f"/api/reservations/{number}/guests", json={"guests": [guest]})
+    assert corrected.status_code == 200, corrected.text
+    act(desk, number, "sire")
+    for step, letter in (("sire", "\tE\t"), ("sireExit", "\tS\t")):
+        waiting = until(lambda: desk.api.get("/api/sire/rows", params={"state": "waiting"}).json()["data"])
+        made = desk.api.post("/api/sire/files", json={"day": waiting[0]["day"]}).json()["data"]
+        content = desk.api.get(f"/api/sire/files/{made['number']}").text
+        assert "\tMULLER\t\tERIKA\t" in content
+        assert letter in content
+        recorded = desk.api.post(f"/api/sire/files/{made['number']}/result", json={"result": "accepted"})
+        assert recorded.status_code == 200, recorded.text
+        until(lambda step=step: state(desk, number, step) == "completed")  # type: ignore[misc]
+        if step == "sire":
+            assert desk.get(number)["sireRegisteredAt"]
+            act(desk, number, "check-out")

@@ -20,6 +20,7 @@ from reservation_api.parts import BoldWebhooks, Parts, WhatsAppWebhooks
 from reservation_api.reservations import actions
 from reservation_api.reservations import routes as reservations
 from reservation_api.schedule import routes as schedule
+from reservation_api.sire import routes as sire
 from reservation_api.timeline import routes as timeline
 from reservation_api.timeline.stream import Stream
 from reservation_api.webhooks import routes as webhooks
@@ -104,6 +105,7 @@ def api() -> FastAPI:
         operations,
         dead_letters,
         schedule,
+        sire,
         webhooks,
     ):
         app.include_router(room.router)

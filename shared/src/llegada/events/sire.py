@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from llegada.events.event import ReservationEvent, StepReport, StepState
 from llegada.events.reservation import SIRE_ENTRY, SIRE_EXIT
-from llegada.events.types import Guest, Intent
+from llegada.events.types import Guest, Intent, Value
 
 Movement = Literal["entry", "exit"]
 STEP_OF: dict[Movement, str] = {"entry": SIRE_ENTRY, "exit": SIRE_EXIT}
@@ -33,6 +33,13 @@ class SireRegistrationRequested(_MovementEvent):
         return {STEP_OF[self.movement]: self.intent}
 
 
+class FilingRow(Value):
+    """A guest's row of the official file. `key`: document, day and movement, once for ever. Never logged."""
+
+    key: str
+    line: str
+
+
 class SireFilingPrepared(_MovementEvent):
     """The guests' rows wait in the file of `moved_on`, until staff have uploaded it to the portal."""
 
@@ -41,6 +48,7 @@ class SireFilingPrepared(_MovementEvent):
     moved_on: date
     guests: int
     due_at: datetime
+    rows: tuple[FilingRow, ...] = ()
 
     def report(self) -> StepReport | None:
         advice = f"Download the SIRE file of {self.moved_on}, upload it to the portal, and record the result."
@@ -66,3 +74,35 @@ class SireRegistered(_MovementEvent):
 
     def report(self) -> StepReport | None:
         return StepReport(step=STEP_OF[self.movement], state=StepState.COMPLETED, intent=self.intent)
+
+
+class SireResultRecorded(_MovementEvent):
+    """Staff recorded what the portal said about some rows of a file. Published by reservation-api."""
+
+    type: ClassVar[str] = "sire.result_recorded"
+
+    file_number: int
+    keys: tuple[str, ...]
+    result: Literal["accepted", "rejected", "uncertain"]
+    reason: str | None = None
+
+
+class SireRefused(_MovementEvent):
+    """The authority does not have the guests: rejected, or uncertain until somebody has looked."""
+
+    type: ClassVar[str] = "sire.refused"
+
+    result: Literal["rejected", "uncertain"]
+    reason: str | None = None
+
+    def report(self) -> StepReport | None:
+        rejected = "Correct the guests' documents, and register them again."
+        uncertain = "Look at the portal (Consultar extranjeros), and record the file's result."
+        return StepReport(
+            step=STEP_OF[self.movement],
+            state=StepState.FAILED,
+            intent=self.intent,
+            job="sire-worker",
+            reason=self.reason or f"the portal's answer: {self.result}",
+            advice=rejected if self.result == "rejected" else uncertain,
+        )

@@ -10,10 +10,12 @@ from typing import Any
 
 from llegada.events.event import Event
 from llegada.events.guest import GuestEvent
+from llegada.events.sire import SireFilingPrepared
 from llegada.messaging.subscription import Batch
 from llegada.messaging.transaction import Transaction
 from reservation_api.conversations import store as conversations
 from reservation_api.reservations.lifecycle import changes, later
+from reservation_api.sire import store as sire
 from reservation_api.timeline import store
 from reservation_api.timeline.steps import advance, expect
 
@@ -28,6 +30,8 @@ _PRIVATE = {
     "guests",
     "passcodes",
     "custom_message",
+    "rows",
+    "keys",
     "phone",
     "name",
 }
@@ -48,6 +52,7 @@ class Projection:
             if entry.subject in known:
                 _take(known[entry.subject], entry.event)
         await store.save(tx, entries, known)
+        await sire.take(tx, [d.event for d in batch if isinstance(d.event, SireFilingPrepared)])
         await conversations.mark(tx, [d.event for d in batch if isinstance(d.event, GuestEvent)])
 
 

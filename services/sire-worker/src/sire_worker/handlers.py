@@ -1,0 +1,133 @@
+"""What the SIRE worker does: checks guests' documents, prepares the rows of the official file, and records results.
+
+It calls nobody: there is no API. The API keeps the file for staff, who upload it and record what the portal said.
+"""
+
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from llegada.events.job import JobSkipped
+from llegada.events.organization import OrganizationConfigured
+from llegada.events.reservation import ReservationCheckedIn, ReservationCheckedOut
+from llegada.events.sire import (
+    STEP_OF,
+    Movement,
+    SireFilingPrepared,
+    SireRefused,
+    SireRegistered,
+    SireRegistrationRequested,
+    SireResultRecorded,
+)
+from llegada.events.types import Guest, OrganizationId, ReservationId
+from llegada.messaging.failures import Permanent, Transient
+from llegada.messaging.transaction import Transaction
+from sire_worker.filing import Property, check
+from sire_worker.store import Store
+
+log = structlog.get_logger()
+_ADVICE = "Correct the guests' documents at the reservation, and register them again."
+
+
+class Registrations:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def remember_organization(self, event: OrganizationConfigured, tx: Transaction) -> None:
+        await self._store.configure(tx, event)
+
+    async def file_entry(
+        self, event: ReservationCheckedIn, tx: Transaction
+    ) -> SireFilingPrepared | SireRegistered | JobSkipped | None:
+        if event.sire_intent is None:
+            return None
+        wish = _Wish(event.organization_id, event.reservation_id, "entry", event.sire_intent, event.type)
+        return await self._file(wish, event.checked_in_on, event.guests, tx)
+
+    async def file_exit(
+        self, event: ReservationCheckedOut, tx: Transaction
+    ) -> SireFilingPrepared | SireRegistered | JobSkipped | None:
+        if event.sire_intent is None:
+            return None
+        wish = _Wish(event.organization_id, event.reservation_id, "exit", event.sire_intent, event.type)
+        return await self._file(wish, event.checked_out_on, event.guests, tx)
+
+    async def file(
+        self, event: SireRegistrationRequested, tx: Transaction
+    ) -> SireFilingPrepared | SireRegistered | JobSkipped | None:
+        wish = _Wish(event.organization_id, event.reservation_id, event.movement, event.intent, event.type)
+        return await self._file(wish, event.moved_on, event.guests, tx)
+
+    async def record(self, event: SireResultRecorded, tx: Transaction) -> SireRegistered | SireRefused | None:
+        """What the portal said, as staff recorded it."""
+        complete = await self._store.record(tx, event)
+        wish = _Wish(event.organization_id, event.reservation_id, event.movement, event.intent, event.type)
+        if event.result != "accepted":
+            return SireRefused.model_validate({**wish.known(), "result": event.result, "reason": event.reason})
+        return wish.registered(len(event.keys), f"file {event.file_number}") if complete else None
+
+    async def escalate(self) -> None:
+        """Once for each filing whose deadline is over."""
+        for filing in await self._store.escalate():
+            log.error("sire_overdue", **{**filing, "due_at": filing["due_at"].isoformat()})
+
+    async def _file(
+        self, wish: "_Wish", moved_on: date, guests: tuple[Guest, ...], tx: Transaction
+    ) -> SireFilingPrepared | SireRegistered | JobSkipped:
+        known = await self._store.property(tx, wish.organization_id)
+        if known is None:
+            raise Transient("the organization's SIRE settings have not arrived yet", code="settings")
+        at = Property(known.settings.hotel_code, known.settings.city_code)
+        checked = check(guests, wish.movement, moved_on, at)
+        if checked.mistakes:
+            raise Permanent(". ".join(checked.mistakes), code="document", advice=_ADVICE)
+        if not checked.rows:
+            return wish.skipped("every guest is Colombian: only foreigners are reported")
+        local = datetime.combine(moved_on, time.max, ZoneInfo(known.time_zone))
+        now = datetime.now(UTC)
+        due_at = min(now, local) + timedelta(hours=known.settings.deadline_hours)
+        key = wish.organization_id, wish.reservation_id, wish.movement, wish.intent
+        waiting = await self._store.file(tx, key, due_at, checked.rows)
+        if not waiting:
+            return wish.registered(len(checked.rows), "reported before")
+        rows = [row for row in checked.rows if row.key in waiting]
+        return SireFilingPrepared.model_validate(
+            {**wish.known(), "moved_on": moved_on, "guests": len(rows), "due_at": due_at, "rows": rows}
+        )
+
+
+class _Wish:
+    """Whose movement is to be reported, and which event said so."""
+
+    def __init__(
+        self, organization: OrganizationId, reservation: ReservationId, movement: Movement, intent: int, cause: str
+    ) -> None:
+        self.organization_id = organization
+        self.reservation_id = reservation
+        self.movement: Movement = movement
+        self.intent = intent
+        self._cause = cause
+
+    def known(self) -> dict[str, object]:
+        return {
+            "organization_id": self.organization_id,
+            "reservation_id": self.reservation_id,
+            "movement": self.movement,
+            "intent": self.intent,
+        }
+
+    def registered(self, guests: int, reference: str) -> SireRegistered:
+        told = {"channel": "file", "guests": guests, "reference": reference, "registered_at": datetime.now(UTC)}
+        return SireRegistered.model_validate({**self.known(), **told})
+
+    def skipped(self, reason: str) -> JobSkipped:
+        return JobSkipped(
+            organization_id=self.organization_id,
+            reservation_id=self.reservation_id,
+            job="sire-worker",
+            step_name=STEP_OF[self.movement],
+            intent=self.intent,
+            cause_type=self._cause,
+            reason=reason,
+        )

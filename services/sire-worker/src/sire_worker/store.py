@@ -1,0 +1,84 @@
+"""Tables and statements of the schema sire_worker."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from llegada.events.organization import OrganizationConfigured, SireSettings
+from llegada.events.sire import FilingRow, SireResultRecorded
+from llegada.messaging.transaction import Database, Transaction
+
+_CONFIGURE = """
+insert into organizations as o (organization_id, revision, time_zone, sire) values ($1, $2, $3, $4)
+on conflict (organization_id) do update
+set revision = excluded.revision, time_zone = excluded.time_zone, sire = excluded.sire
+where o.revision < excluded.revision
+"""
+_FILE = """
+insert into filings as f (organization_id, key, reservation_id, movement, intent, line, due_at)
+select $1, n.key, $2, $3, $4, n.line, $5 from unnest($6::text[], $7::text[]) as n (key, line) order by n.key
+on conflict (organization_id, key) do update
+set reservation_id = excluded.reservation_id, intent = excluded.intent, line = excluded.line,
+    state = case when f.state = 'rejected' then 'waiting' else f.state end
+returning key, state
+"""
+_RECORD = """
+update filings set state = $5, reason = $6, filed_at = case when $5 = 'accepted' then now() else filed_at end
+where organization_id = $1 and reservation_id = $2 and movement = $3 and intent = $4 and key = any($7::text[])
+returning key
+"""
+_OPEN = """
+select count(*) from filings
+where organization_id = $1 and reservation_id = $2 and movement = $3 and intent = $4 and state <> 'accepted'
+"""
+_ESCALATE = """
+update filings set escalated = true where due_at < now() and state <> 'accepted' and not escalated
+returning organization_id, reservation_id, movement, due_at
+"""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """An organization that reports to SIRE."""
+
+    settings: SireSettings
+    time_zone: str
+
+
+class Store:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def configure(self, tx: Transaction, event: OrganizationConfigured) -> None:
+        """The newest revision wins, whatever the order of arrival."""
+        settings = None if event.sire is None else json.dumps(event.sire.model_dump(mode="json"))
+        await tx.execute(_CONFIGURE, event.organization_id, event.revision, event.time_zone, settings)
+
+    async def property(self, tx: Transaction, organization_id: int) -> Registered | None:
+        row = await tx.fetchrow("select sire, time_zone from organizations where organization_id = $1", organization_id)
+        if row is None or row["sire"] is None:
+            return None
+        return Registered(SireSettings.model_validate(row["sire"]), row["time_zone"])
+
+    async def file(
+        self, tx: Transaction, known: tuple[Any, ...], due_at: datetime, rows: Sequence[FilingRow]
+    ) -> set[str]:
+        """Archive rows, each once for ever; returns the keys of those that the authority does not have yet.
+
+        `known`: organization, reservation, movement, intent. A row that was rejected is filed again.
+        """
+        found = await tx.fetch(_FILE, *known, due_at, [row.key for row in rows], [row.line for row in rows])
+        return {row["key"] for row in found if row["state"] != "accepted"}
+
+    async def record(self, tx: Transaction, event: SireResultRecorded) -> bool:
+        """What became of rows of a file; True once the authority has every row of this movement."""
+        known = event.organization_id, event.reservation_id, event.movement, event.intent
+        await tx.execute(_RECORD, *known, event.result, event.reason, list(event.keys))
+        return bool(await tx.fetchval(_OPEN, *known) == 0)
+
+    async def escalate(self) -> list[dict[str, Any]]:
+        """Filings that are overdue, each told once."""
+        async with self._database.transaction() as tx:
+            return [dict(row) for row in await tx.fetch(_ESCALATE)]
