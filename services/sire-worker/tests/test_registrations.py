@@ -154,6 +154,26 @@ async def test_what_the_portal_did_not_take_is_told(
     assert isinstance(filed_again, SireFilingPrepared)
 
 
+async def test_what_was_asked_for_again_while_it_was_in_a_file_is_registered_for_the_newest_wish(
+    registrations: Registrations, database: Database
+) -> None:
+    first = await enter(registrations, database, came())
+    await again(registrations, database, 2)
+    registered = await record(registrations, database, first, "accepted")
+    assert isinstance(registered, SireRegistered)
+    assert registered.intent == 2
+
+
+async def test_a_corrected_document_completes_what_the_wrong_one_could_not(
+    registrations: Registrations, database: Database
+) -> None:
+    await record(registrations, database, await enter(registrations, database, came()), "rejected")
+    corrected = await again(registrations, database, 2, ({**GUEST, "document_number": "C99"},))
+    registered = await record(registrations, database, corrected, "accepted")
+    assert isinstance(registered, SireRegistered)
+    assert registered.intent == 2
+
+
 async def test_entry_and_exit_are_two_reports(registrations: Registrations, database: Database) -> None:
     await enter(registrations, database, came())
     event = ReservationCheckedOut.model_validate(

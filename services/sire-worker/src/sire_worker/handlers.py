@@ -61,11 +61,11 @@ class Registrations:
 
     async def record(self, event: SireResultRecorded, tx: Transaction) -> SireRegistered | SireRefused | None:
         """What the portal said, as staff recorded it."""
-        complete = await self._store.record(tx, event)
-        wish = _Wish(event.organization_id, event.reservation_id, event.movement, event.intent, event.type)
+        recorded = await self._store.record(tx, event)
+        wish = _Wish(event.organization_id, event.reservation_id, event.movement, recorded.intent, event.type)
         if event.result != "accepted":
             return SireRefused.model_validate({**wish.known(), "result": event.result, "reason": event.reason})
-        return wish.registered(len(event.keys), f"file {event.file_number}") if complete else None
+        return wish.registered(len(event.keys), f"file {event.file_number}") if recorded.complete else None
 
     async def escalate(self) -> None:
         """Once for each filing whose deadline is over."""

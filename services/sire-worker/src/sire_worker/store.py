@@ -25,9 +25,9 @@ set reservation_id = excluded.reservation_id, intent = excluded.intent, line = e
 returning key, state
 """
 _RECORD = """
-update filings set state = $5, reason = $6, filed_at = case when $5 = 'accepted' then now() else filed_at end
-where organization_id = $1 and reservation_id = $2 and movement = $3 and intent = $4 and key = any($7::text[])
-returning key
+update filings set state = $2, reason = $3, filed_at = case when $2 = 'accepted' then now() else filed_at end
+where organization_id = $1 and key = any($4::text[])
+returning intent
 """
 _OPEN = """
 select count(*) from filings
@@ -45,6 +45,14 @@ class Registered:
 
     settings: SireSettings
     time_zone: str
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """`intent`: the newest that wants these rows; `complete`: the authority has every row of it."""
+
+    intent: int
+    complete: bool
 
 
 class Store:
@@ -72,11 +80,13 @@ class Store:
         found = await tx.fetch(_FILE, *known, due_at, [row.key for row in rows], [row.line for row in rows])
         return {row["key"] for row in found if row["state"] != "accepted"}
 
-    async def record(self, tx: Transaction, event: SireResultRecorded) -> bool:
-        """What became of rows of a file; True once the authority has every row of this movement."""
-        known = event.organization_id, event.reservation_id, event.movement, event.intent
-        await tx.execute(_RECORD, *known, event.result, event.reason, list(event.keys))
-        return bool(await tx.fetchval(_OPEN, *known) == 0)
+    async def record(self, tx: Transaction, event: SireResultRecorded) -> Recorded:
+        """What became of rows of a file; they may have been asked for again since the file was closed."""
+        keys = list(event.keys)
+        rows = await tx.fetch(_RECORD, event.organization_id, event.result, event.reason, keys)
+        intent: int = max((row["intent"] for row in rows), default=event.intent)
+        still_open = await tx.fetchval(_OPEN, event.organization_id, event.reservation_id, event.movement, intent)
+        return Recorded(intent, bool(rows) and still_open == 0)
 
     async def escalate(self) -> list[dict[str, Any]]:
         """Filings that are overdue, each told once."""
