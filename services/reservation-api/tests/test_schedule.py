@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from llegada.messaging.transaction import Database
+from reservation_api.organizations.schemas import InvitationSettings
 from reservation_api.schedule.clock import invite_late_arrivals
-from reservation_api.schedule.due import Invitations, next_run, run_due
+from reservation_api.schedule.due import next_run, run_due
 
 EVENING = datetime(2026, 12, 1, 1, 0, 5, tzinfo=UTC)
 """20:00:05 of 30 November in Bogotá."""
@@ -33,16 +34,16 @@ URL = "https://desk.test"
     ],
 )
 def test_a_run_is_due_at_the_local_hour(zone: str, now: datetime, day: date | None) -> None:
-    assert run_due(now, ZoneInfo(zone), Invitations()) == day
+    assert run_due(now, ZoneInfo(zone), InvitationSettings()) == day
 
 
 def test_a_run_before_midnight_is_caught_up_after_it() -> None:
-    late = Invitations(at=time(23, 30))
+    late = InvitationSettings(at=time(23, 30))
     assert run_due(datetime(2026, 12, 1, 6, 0, tzinfo=UTC), ZoneInfo("America/Bogota"), late) == date(2026, 11, 30)
 
 
 def test_every_day_of_a_year_has_exactly_one_run_where_the_clock_changes() -> None:
-    zone, settings = ZoneInfo("Europe/Madrid"), Invitations(at=time(2, 30), catch_up_hours=0)
+    zone, settings = ZoneInfo("Europe/Madrid"), InvitationSettings(at=time(2, 30), catch_up_hours=0)
     days, now = [], datetime(2026, 1, 1, tzinfo=UTC)
     while now < datetime(2027, 1, 1, tzinfo=UTC):
         day = run_due(now, zone, settings)
@@ -54,8 +55,8 @@ def test_every_day_of_a_year_has_exactly_one_run_where_the_clock_changes() -> No
 
 def test_the_next_run_is_the_next_local_evening() -> None:
     zone = ZoneInfo("America/Bogota")
-    assert next_run(EVENING, zone, Invitations()) == datetime(2026, 12, 2, 1, 0, tzinfo=UTC)
-    assert next_run(EVENING, zone, Invitations(enabled=False)) is None
+    assert next_run(EVENING, zone, InvitationSettings()) == datetime(2026, 12, 2, 1, 0, tzinfo=UTC)
+    assert next_run(EVENING, zone, InvitationSettings(enabled=False)) is None
 
 
 async def arrive(client: httpx.AsyncClient, **changes: Any) -> int:

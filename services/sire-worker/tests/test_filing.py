@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from llegada.events.sire import file_content
 from llegada.events.types import Guest
-from sire_worker.filing import Property, check, content
+from sire_worker.filing import Property, check
 
 AT = Property("12345", "5001")
 DAY = date(2026, 11, 23)
@@ -47,7 +48,7 @@ def test_the_file_of_a_property_is_the_expected_one_byte_by_byte() -> None:
     ]
     entry, leave = check(guests, "entry", DAY, AT), check(guests[:1], "exit", date(2026, 11, 25), AT)
     assert entry.mistakes == leave.mistakes == ()
-    made = content([row.line for row in (*entry.rows, *leave.rows)])
+    made = file_content([row.line for row in (*entry.rows, *leave.rows)])
     assert made == (Path(__file__).parent / "expected.txt").read_bytes()
 
 

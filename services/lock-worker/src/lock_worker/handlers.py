@@ -4,6 +4,7 @@ After an attempt of which nobody knows what it did the lock is asked by the code
 is a row before the first call: an attempt goes on where the one before stopped.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -79,12 +80,13 @@ class _AtLocks:
     def way(self) -> Way:
         return self._ttlock.way(self._organization)
 
-    async def adopt(self, row: Row) -> bool:
-        """Ask the lock for the code by its name: whether an earlier attempt has set it."""
+    async def adopt(self, row: Row) -> Row | None:
+        """Ask the lock for the code by its name: the row as an earlier attempt has set it; None if none has."""
         found = await self._ttlock.find(self._organization, row.lock_id, row.name)
-        if found is not None:
-            await self._store.set(row, found.passcode_id, found.code)
-        return found is not None
+        if found is None:
+            return None
+        await self._store.set(row, found.passcode_id, found.code)
+        return replace(row, state="set", passcode_id=found.passcode_id, code=found.code)
 
     async def delete(self, row: Row) -> None:
         """Take a code away that was really set; what is gone already is gone."""
@@ -201,12 +203,10 @@ class Revoke(_AtLocks):
         rows = await self._store.end(self._organization, self._event.reservation_id, ended(self._event))
         names = []
         for row in rows:
-            if row.state == "intended" and not await self._settled(row):
-                continue
-            current = next(r for r in await self._now() if (r.intent, r.lock_id) == (row.intent, row.lock_id))
-            if current.state == "set":
-                await self.delete(current)
-                names.append(current.lock_name)
+            known = await self._settled(row) if row.state == "intended" else row
+            if known is not None and known.state == "set":
+                await self.delete(known)
+                names.append(known.lock_name)
         event = self._event
         return PasscodeRevoked(
             organization_id=event.organization_id,
@@ -215,15 +215,12 @@ class Revoke(_AtLocks):
             lock_names=tuple(dict.fromkeys(names)),
         )
 
-    async def _settled(self, row: Row) -> bool:
-        """Whether a code that was meant is at the lock after all. Waits for a call that may still be under way."""
+    async def _settled(self, row: Row) -> Row | None:
+        """A code that was meant and is at the lock after all. Waits for a call that may still be under way."""
         age = datetime.now(UTC) - row.updated_at
         if age < LEASE:
             raise NotYetKnown("a code is being set at this moment", retry_after=min(LEASE - age, timedelta(seconds=15)))
-        if await self.adopt(row):
-            return True
-        await self._store.mark(row, "revoked")
-        return False
-
-    async def _now(self) -> list[Row]:
-        return await self._store.planned(self._organization, self._event.reservation_id)
+        adopted = await self.adopt(row)
+        if adopted is None:
+            await self._store.mark(row, "revoked")
+        return adopted

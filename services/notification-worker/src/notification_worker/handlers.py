@@ -50,7 +50,7 @@ from notification_worker.mail import Mail, Mailer
 from notification_worker.messages import take
 from notification_worker.receipts import find_out, receipt, reservation_of
 from notification_worker.replies import GuestReply
-from notification_worker.store import BeforeSending, Store, best_of
+from notification_worker.store import BeforeSending, Store
 from notification_worker.texts import Texts, answered, masked, template_name, template_parameters, written
 from notification_worker.whatsapp import RE_ENGAGEMENT, UNREACHABLE, Template, WhatsApp
 
@@ -106,14 +106,10 @@ class Notifications:
         """The best status of each attempt; each step forward is told once."""
         events = [delivered.event for delivered in batch]
         news = await self._store.note_statuses(tx, events)
-        mine = {number: e.organization_id for e in events if (number := reservation_of(e)) and e.own_key in news}
+        mine = {number: event.organization_id for event in news if (number := reservation_of(event))}
         bookings = await self._store.locked(tx, mine) if mine else {}
-        said: list[NotificationDelivered | NotificationRead | NotificationFailed | NotificationReady | None] = []
-        for event in events:
-            number = reservation_of(event)
-            is_best = event.own_key in news and event is best_of(events, event.own_key)
-            said.append(receipt(event, bookings[number]) if number is not None and is_best else None)
-        return said
+        told = {id(event): receipt(event, bookings[number]) for event in news if (number := reservation_of(event))}
+        return [told.get(id(event)) for event in events]
 
     async def note_message(
         self, event: GuestMessageReceived, tx: Transaction
@@ -168,15 +164,19 @@ class _Message:
         return EffectKey(event.organization_id, f"{event.kind}-{event.channel}", event.subject, event.intent)
 
     async def still_wanted(self) -> NotWanted | None:
-        self._known = await self._store.before_sending(self._event)
-        if self._known.paid:  # nobody is asked to pay twice, however late the message leaves
-            self._event = self._event.model_copy(update={"payment_url": ""})
-        if self._known.opted_out and self._event.kind in NOT_URGENT:
+        known = await self._store.before_sending(self._event)
+        self._learn(known)
+        if known.opted_out and self._event.kind in NOT_URGENT:
             return NotWanted("the guest does not want such messages")
-        return None if self._known.unwanted is None else NotWanted(self._known.unwanted)
+        return None if known.unwanted is None else NotWanted(known.unwanted)
 
     async def look_up(self, attempt: Attempt) -> Found | SendAgain:
         return SendAgain(f"attempt {attempt.number - 1} cannot be asked about; this message may double")
+
+    def _learn(self, known: BeforeSending) -> None:
+        self._known = known
+        if known.paid:  # nobody is asked to pay twice, however late the message leaves
+            self._event = self._event.model_copy(update={"payment_url": ""})
 
     def _before(self) -> BeforeSending:
         assert self._known is not None  # the ledger asks still_wanted first
@@ -270,9 +270,7 @@ class EmailMessage(_Message):
 
     async def perform_after(self, known: BeforeSending, attempt: Attempt) -> NotificationSent:
         """Send, knowing already what `still_wanted` would find."""
-        self._known = known
-        if known.paid:
-            self._event = self._event.model_copy(update={"payment_url": ""})
+        self._learn(known)
         return await self.perform(attempt)
 
     async def perform(self, attempt: Attempt) -> NotificationSent:

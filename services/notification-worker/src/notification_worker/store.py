@@ -84,7 +84,7 @@ class BeforeSending:
     window_open: bool
 
 
-def best_of(events: Sequence[NotificationStatus], own_key: str | None) -> NotificationStatus:
+def _best(events: Sequence[NotificationStatus], own_key: str) -> NotificationStatus:
     """Of several statuses of one attempt, the first of the highest."""
     return max((event for event in events if event.own_key == own_key), key=lambda event: _RANK[event.status])
 
@@ -125,13 +125,13 @@ class Store:
         async with self._database.transaction() as tx:
             await tx.execute(_CLEAN)
 
-    async def note_statuses(self, tx: Transaction, events: Sequence[NotificationStatus]) -> set[str]:
-        """The highest status of each attempt stays; returns the keys of those that are news.
+    async def note_statuses(self, tx: Transaction, events: Sequence[NotificationStatus]) -> list[NotificationStatus]:
+        """The highest status of each attempt stays; returns those that are news.
 
         Those without a key of ours cannot be ours to doubt.
         """
         keys = dict.fromkeys(event.own_key for event in events if event.own_key is not None)
-        best = {key: best_of(events, key) for key in keys}
+        best = {key: _best(events, key) for key in keys}
         found = best.values()
         rows = await tx.fetch(
             _NOTE_STATUS,
@@ -142,7 +142,7 @@ class Store:
             [event.at for event in found],
             [event.error_code for event in found],
         )
-        return {row["own_key"] for row in rows}
+        return [best[row["own_key"]] for row in rows]
 
     async def told(self, own_keys: Sequence[str]) -> Told | None:
         """What the provider told about any of these attempts; None: nothing yet."""

@@ -4,6 +4,7 @@ import re
 from uuid import uuid4
 
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reservation_api.problems import TooLarge, WrongType, of_error
@@ -14,6 +15,12 @@ MOST_WEBHOOK_BYTES = 3 * 1024 * 1024
 _SANE_ID = re.compile(r"^[A-Za-z0-9._:-]{1,100}$")
 REQUEST_ID = "request_id"
 """Key in the ASGI scope's state: the correlation id of everything that this request causes."""
+
+
+def request_id(request: Request) -> str:
+    """The correlation id of this request, and of everything that it causes."""
+    found: str = request.scope["state"][REQUEST_ID]
+    return found
 
 
 class Edge:

@@ -56,11 +56,6 @@ def check(guests: Sequence[Guest], movement: Movement, moved_on: date, at: Prope
     return Checked(() if mistakes else tuple(rows), tuple(mistakes))
 
 
-def content(lines: Sequence[str]) -> bytes:
-    """The file, as it is uploaded."""
-    return "\r\n".join(lines).encode("ascii")
-
-
 def _mistakes(guest: Guest, moved_on: date) -> list[str]:
     return [*_of_document(guest), *_of_name(guest), *_of_birth(guest, moved_on), *_of_places(guest), *_too_long(guest)]
 

@@ -40,6 +40,11 @@ class FilingRow(Value):
     line: str
 
 
+def file_content(lines: list[str]) -> bytes:
+    """The official file of some rows, as it is uploaded: ASCII, CRLF between the rows, none after the last."""
+    return "\r\n".join(lines).encode("ascii")
+
+
 class SireFilingPrepared(_MovementEvent):
     """The guests' rows wait in the file of `moved_on`, until staff have uploaded it to the portal."""
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from reservation_api.access import Staff, needs
 from reservation_api.answers import body
 from reservation_api.conversations import store
-from reservation_api.edge import REQUEST_ID
+from reservation_api.edge import request_id
 from reservation_api.parts import Parts, parts
 from reservation_api.problems import Conflict
 from reservation_api.reservations.store import audit
@@ -54,6 +54,5 @@ async def done(request: Request, message_id: int, staff: AnyStaff, part: ThePart
     async with part.transaction(staff.organization) as tx:
         if not await store.done(tx, staff.organization, message_id):
             raise Conflict(f"message {message_id} is not there, or nobody has to see to it any more")
-        request_id = request.scope["state"][REQUEST_ID]
-        await audit(tx, staff.organization, staff.subject, "message.done", f"message/{message_id}", request_id)
+        await audit(tx, staff.organization, staff.subject, "message.done", f"message/{message_id}", request_id(request))
     return body(request, {"id": message_id, "state": "done"}, "saved")

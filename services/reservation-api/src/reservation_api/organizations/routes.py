@@ -5,19 +5,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 
 from llegada.events.organization import OrganizationConfigured
-from llegada.messaging import outbox
-from llegada.messaging.envelope import Lane, first
 from reservation_api.access import Staff, needs
 from reservation_api.answers import body
-from reservation_api.edge import REQUEST_ID
+from reservation_api.edge import request_id
 from reservation_api.organizations import store
 from reservation_api.organizations.schemas import OrganizationSettings, StaySettings
 from reservation_api.organizations.store import Organization
 from reservation_api.parts import Parts, parts
 from reservation_api.problems import NotFound
 from reservation_api.reservations.store import audit
+from reservation_api.telling import tell, work
 
-SERVICE = "reservation-api"
 _STAY = tuple(StaySettings.model_fields)
 router = APIRouter(prefix="/api/organizations", tags=["organizations"])
 Admin = Annotated[Staff, Depends(needs("admin"))]
@@ -45,7 +43,6 @@ async def put(
     stay = {name: given[name] for name in _STAY if name in given}
     channels = [channel.value for channel in wanted.channels]
     new = Organization(wanted.name, wanted.time_zone, wanted.language, channels, given["wordings"], stay)
-    inline = part.resources.inline
     async with part.transaction(staff.organization) as tx:
         revision = await store.put(tx, staff.organization, new)
         event = OrganizationConfigured.model_validate(
@@ -58,14 +55,10 @@ async def put(
                 **new.stay,
             }
         )
-        correlation_id = request.scope["state"][REQUEST_ID]
-        envelope = first(event, source=SERVICE, correlation_id=correlation_id, lane=Lane.INTERACTIVE, traceparent=None)
-        ids = await outbox.add(
-            tx, [outbox.event_message(event, envelope)], [None if inline is None else inline.held_until()]
-        )
-        await audit(tx, staff.organization, staff.subject, "organization.configure", event.subject, correlation_id)
-    if inline is not None:
-        await inline.work(SERVICE, ids, part.resources.settings.request_budget_seconds)
+        ids = await tell(tx, request, part, [event])
+        action, by = "organization.configure", staff.subject
+        await audit(tx, staff.organization, by, action, event.subject, request_id(request))
+    await work(part, ids)
     return body(request, _shown(new, revision), "saved")
 
 

@@ -9,18 +9,17 @@ from fastapi import APIRouter, Body, Depends, Header, Request
 from starlette.responses import JSONResponse, Response
 
 from llegada.events.types import Contact
-from llegada.messaging import outbox
-from llegada.messaging.envelope import Lane, first
 from reservation_api.access import Staff, needs
 from reservation_api.answers import MessageKey, body
-from reservation_api.edge import REQUEST_ID
+from reservation_api.edge import request_id
 from reservation_api.parts import Parts, parts
 from reservation_api.problems import NotFound
 from reservation_api.reservations import stay, store
 from reservation_api.reservations.lifecycle import allow
-from reservation_api.reservations.routes import SERVICE, replayed, shown_one
+from reservation_api.reservations.routes import replayed, shown_one
 from reservation_api.reservations.schemas import Cancellation, CheckIn, Guests, Invitation, NewContact, Registration
 from reservation_api.reservations.stay import Held, Outcome
+from reservation_api.telling import tell, work
 
 router = APIRouter(prefix="/api/reservations/{reservation_id}", tags=["reservations"])
 TheParts = Annotated[Parts, Depends(parts)]
@@ -47,9 +46,8 @@ class Desk:
     async def act(self, action: str, decide: Callable[[Held, datetime], Outcome], key: MessageKey = "done") -> Response:
         """Lock the reservation, refuse what its state does not allow, store what `decide` says, tell the workers."""
         part, organization = self._part, self._staff.organization
-        request_id = self._request.scope["state"][REQUEST_ID]
         request_hash = hashlib.sha256(self._request.url.path.encode() + await self._request.body()).digest()
-        inline, ids = part.resources.inline, []
+        ids: list[int] = []
         async with part.transaction(organization) as tx:
             if self._key is not None and not await store.take_key(tx, organization, self._key, request_hash):
                 return replayed(await store.earlier(tx, organization, self._key), request_hash)
@@ -60,24 +58,15 @@ class Desk:
             outcome = decide(held, datetime.now(UTC))
             await store.change(tx, held, outcome)
             if outcome.event is not None:
-                envelope = first(
-                    outcome.event,
-                    source=SERVICE,
-                    correlation_id=request_id,
-                    lane=Lane.INTERACTIVE,
-                    traceparent=self._request.headers.get("traceparent"),
-                )
-                message = outbox.event_message(outcome.event, envelope)
-                ids = await outbox.add(tx, [message], [None if inline is None else inline.held_until()])
+                ids = await tell(tx, self._request, part, [outcome.event])
             subject, actor = f"reservation/{self._id}", self._staff.subject
-            await store.audit(tx, organization, actor, f"reservation.{action}", subject, request_id)
+            await store.audit(tx, organization, actor, f"reservation.{action}", subject, request_id(self._request))
             row = await store.one(tx, organization, self._id)
             assert row is not None  # it was locked above
             answer = body(self._request, store.shown(row, part.frontend_url), key if outcome.event else "saved")
             if self._key is not None:
                 await store.keep_answer(tx, organization, self._key, answer)
-        if inline is not None and ids:
-            await inline.work(SERVICE, ids, part.resources.settings.request_budget_seconds)
+        if await work(part, ids):
             answer = {**answer, "data": await shown_one(part, self._staff, self._id)}
         return JSONResponse(answer)
 

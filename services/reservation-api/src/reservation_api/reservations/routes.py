@@ -12,19 +12,17 @@ from starlette.responses import JSONResponse, Response
 from llegada.events.reservation import ReservationCreated
 from llegada.events.types import Channel, Contact, Money, ReservationId
 from llegada.messaging import outbox
-from llegada.messaging.envelope import Lane, first
 from reservation_api.access import Staff, needs
 from reservation_api.answers import body
-from reservation_api.edge import REQUEST_ID
 from reservation_api.organizations import store as organizations
 from reservation_api.organizations.store import Organization
 from reservation_api.parts import Parts, parts
 from reservation_api.problems import Conflict, Invalid, NotFound
 from reservation_api.reservations import store
 from reservation_api.reservations.schemas import NewReservation
+from reservation_api.telling import envelope_of, work
 from reservation_api.timeline.steps import expect
 
-SERVICE = "reservation-api"
 router = APIRouter(prefix="/api/reservations", tags=["reservations"])
 AnyStaff = Annotated[Staff, Depends(needs("staff", "admin"))]
 Reader = Annotated[Staff, Depends(needs("staff", "admin", "operator"))]
@@ -47,21 +45,13 @@ async def create(
         if idempotency_key is not None and not opening.is_new:
             return replayed(await store.earlier(tx, staff.organization, idempotency_key), request_hash, 201)
         row, event = _made(wanted, staff, opening, part.frontend_url)
-        envelope = first(
-            event,
-            source=SERVICE,
-            correlation_id=request.scope["state"][REQUEST_ID],
-            lane=Lane.INTERACTIVE,
-            traceparent=request.headers.get("traceparent"),
-        )
         data = store.shown(row.as_stored(), part.frontend_url)
         answer = body(request, data, "created_background")
-        message = outbox.event_message(event, envelope)
+        message = outbox.event_message(event, envelope_of(request, event))
         ids = await store.add(
             tx, row, message, None if inline is None else inline.held_until(), idempotency_key, answer
         )
-    if inline is not None:
-        await inline.work(SERVICE, ids, part.resources.settings.request_budget_seconds)
+    if await work(part, ids):
         data = await shown_one(part, staff, row.id)
         if data["processingStatus"] == "completed":
             answer = body(request, data, "created")

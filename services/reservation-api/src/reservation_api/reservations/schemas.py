@@ -8,6 +8,8 @@ import phonenumbers
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
+from llegada.events.types import Country, DocumentType, Place
+
 MOST_PESOS = 99_999_999
 HOME_REGION = "CO"
 
@@ -36,10 +38,6 @@ def email_address(value: str) -> str:
 Phone = Annotated[str, StringConstraints(strip_whitespace=True, max_length=40), AfterValidator(e164)]
 Email = Annotated[str, StringConstraints(strip_whitespace=True, max_length=254), AfterValidator(email_address)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
-Place = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2}|[0-9]{4,5})$")]
-"""ISO 3166-1 alpha-2, or a Colombian city by its DIVIPOLA code."""
-DocumentType = Literal["passport", "foreigner_id", "diplomatic", "foreign_document", "ppt"]
 
 
 class _Body(BaseModel):

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 
+from llegada.events.reservation import INVITATION
 from llegada.events.types import Channel, Contact
 from llegada.messaging import outbox
 from llegada.messaging.transaction import Transaction, containing
@@ -62,7 +63,13 @@ _ONE = f"select {_COLUMNS} from reservations where organization_id = $1 and id =
 _HELD = """
 select r.*, o.name, o.time_zone, o.channels, o.stay
 from reservations r join organizations o using (organization_id)
-where r.organization_id = $1 and
+where r.organization_id = $1
+"""
+_HOLD = f"{_HELD} and r.id = $2 for update of r"
+_HOLD_ARRIVING = f"""{_HELD}
+and r.check_in_date = $2 and r.arrival_time >= $3 and r.status in ('confirmed', 'notification_sent')
+and r.invited_at is null and not r.steps ? $4
+order by r.id for update of r
 """
 _CHANGE_STEPS = """
 update reservations r set steps = n.steps, processing_status = n.processing_status, updated_at = now()
@@ -219,15 +226,15 @@ async def keep_answer(tx: Transaction, organization_id: int, key: str, answer: d
 
 async def hold(tx: Transaction, organization_id: int, reservation_id: int, frontend_url: str) -> Held | None:
     """The reservation with its row locked until the transaction ends; None if there is none."""
-    found = await hold_all(tx, organization_id, "r.id = $2", (reservation_id,), frontend_url)
-    return found[0] if found else None
+    row = await tx.fetchrow(_HOLD, organization_id, reservation_id)
+    return None if row is None else _held(row, frontend_url)
 
 
-async def hold_all(
-    tx: Transaction, organization_id: int, condition: str, arguments: tuple[Any, ...], frontend_url: str
+async def hold_arriving(
+    tx: Transaction, organization_id: int, day: date, late_from: time, frontend_url: str
 ) -> list[Held]:
-    """The organization's reservations of which `condition` is true, locked in id order. Arguments from $2 on."""
-    rows = await tx.fetch(f"{_HELD} {condition} order by r.id for update of r", organization_id, *arguments)
+    """Those who arrive late on that day and were never invited, locked in the order of their ids."""
+    rows = await tx.fetch(_HOLD_ARRIVING, organization_id, day, late_from, INVITATION)
     return [_held(row, frontend_url) for row in rows]
 
 

@@ -11,14 +11,14 @@ from zoneinfo import ZoneInfo
 import structlog
 from pydantic import ValidationError
 
-from llegada.events.reservation import INVITATION
 from llegada.messaging import outbox
 from llegada.messaging.envelope import Lane, first
 from llegada.messaging.transaction import Database, Transaction
+from reservation_api.organizations.schemas import InvitationSettings
 from reservation_api.problems import Problem
 from reservation_api.reservations import store
 from reservation_api.reservations.stay import Held, Outcome, invite
-from reservation_api.schedule.due import Invitations, run_due
+from reservation_api.schedule.due import run_due
 
 SOURCE = "reservation-api"
 log = structlog.get_logger()
@@ -32,10 +32,6 @@ _BEGIN = """
 insert into schedule_runs (organization_id, day) values ($1, $2) on conflict do nothing returning true
 """
 _END = "update schedule_runs set invited = $3, left_out = $4 where organization_id = $1 and day = $2"
-_ARRIVING = """
-r.check_in_date = $2 and r.arrival_time >= $3 and r.status in ('confirmed', 'notification_sent')
-and r.invited_at is null and not r.steps ? $4
-"""
 
 
 async def invite_late_arrivals(database: Database, frontend_url: str, now: datetime | None = None) -> int:
@@ -45,7 +41,7 @@ async def invite_late_arrivals(database: Database, frontend_url: str, now: datet
         organizations = await connection.fetch(_ORGANIZATIONS)
     ordered = 0
     for row in organizations:
-        settings = Invitations.model_validate(row["invitations"] or {})
+        settings = InvitationSettings.model_validate(row["invitations"] or {})
         day = run_due(at, ZoneInfo(row["time_zone"]), settings)
         if day is not None and (row["last_day"] is None or row["last_day"] < day):
             async with database.transaction() as tx:
@@ -54,14 +50,12 @@ async def invite_late_arrivals(database: Database, frontend_url: str, now: datet
 
 
 async def _run(
-    tx: Transaction, organization_id: int, day: date, settings: Invitations, frontend_url: str, now: datetime
+    tx: Transaction, organization_id: int, day: date, settings: InvitationSettings, frontend_url: str, now: datetime
 ) -> int:
     if not await tx.fetchval(_BEGIN, organization_id, day):
         return 0  # another replica was faster
     tomorrow = day + timedelta(days=1)
-    arriving = await store.hold_all(
-        tx, organization_id, _ARRIVING, (tomorrow, settings.late_from, INVITATION), frontend_url
-    )
+    arriving = await store.hold_arriving(tx, organization_id, tomorrow, settings.late_from, frontend_url)
     ready, left_out = _outcomes(arriving, now)
     correlation_id = f"invitations-{organization_id}-{day}-{uuid4().hex[:8]}"
     messages = [

@@ -7,19 +7,10 @@ is caught up within a window, and given up after it: an invitation in the middle
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, Field
+from reservation_api.organizations.schemas import InvitationSettings
 
 
-class Invitations(BaseModel):
-    """When late arrivals are invited: on the evening before, at `at`; late is who arrives at `late_from` or later."""
-
-    enabled: bool = True
-    at: time = time(20)
-    late_from: time = time(22)
-    catch_up_hours: int = Field(default=3, ge=0, le=12)
-
-
-def run_due(now: datetime, zone: ZoneInfo, settings: Invitations) -> date | None:
+def run_due(now: datetime, zone: ZoneInfo, settings: InvitationSettings) -> date | None:
     """The local day whose run should have begun and may still begin; None: nothing is due."""
     if not settings.enabled:
         return None
@@ -32,7 +23,7 @@ def run_due(now: datetime, zone: ZoneInfo, settings: Invitations) -> date | None
     return None
 
 
-def next_run(now: datetime, zone: ZoneInfo, settings: Invitations) -> datetime | None:
+def next_run(now: datetime, zone: ZoneInfo, settings: InvitationSettings) -> datetime | None:
     """The first instant after `now` at which a run begins; None where they are switched off."""
     if not settings.enabled:
         return None

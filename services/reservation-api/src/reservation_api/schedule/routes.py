@@ -8,9 +8,10 @@ from fastapi import APIRouter, Depends, Request
 
 from reservation_api.access import Staff, needs
 from reservation_api.answers import body
+from reservation_api.organizations.schemas import InvitationSettings
 from reservation_api.parts import Parts, parts
 from reservation_api.problems import NotFound
-from reservation_api.schedule.due import Invitations, next_run
+from reservation_api.schedule.due import next_run
 
 router = APIRouter(prefix="/api/admin/schedule", tags=["operations"])
 _LAST = """
@@ -31,7 +32,7 @@ async def schedule(
         rows = await tx.fetch(_LAST, staff.organization, 10)
     if not rows:
         raise NotFound(f"organization {staff.organization} has no settings yet")
-    settings = Invitations.model_validate(rows[0]["invitations"] or {})
+    settings = InvitationSettings.model_validate(rows[0]["invitations"] or {})
     following = next_run(datetime.now(UTC), ZoneInfo(rows[0]["time_zone"]), settings)
     runs = [
         {

@@ -9,17 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from pydantic.alias_generators import to_camel
 from starlette.responses import Response
 
-from llegada.events.sire import SireResultRecorded
-from llegada.messaging import outbox
-from llegada.messaging.envelope import Lane, first
+from llegada.events.sire import SireResultRecorded, file_content
 from reservation_api.access import Staff, needs
 from reservation_api.answers import body
-from reservation_api.edge import REQUEST_ID
+from reservation_api.edge import request_id
 from reservation_api.parts import Parts, parts
 from reservation_api.problems import Conflict, Invalid, NotFound
-from reservation_api.reservations.routes import SERVICE
 from reservation_api.reservations.store import audit
 from reservation_api.sire import store
+from reservation_api.telling import tell, work
 
 router = APIRouter(prefix="/api/sire", tags=["sire"])
 AnyStaff = Annotated[Staff, Depends(needs("staff", "admin"))]
@@ -133,7 +131,7 @@ async def download(request: Request, number: int, staff: AnyStaff, part: ThePart
         if not found:
             raise NotFound(f"there is no SIRE file {number}")
         await _audit(request, tx, staff, "sire.download", number)
-    content = "\r\n".join(row["line"] for row in found).encode("ascii")
+    content = file_content([row["line"] for row in found])
     headers = {"content-disposition": f'attachment; filename="sire-{number}.txt"'}
     return Response(content, media_type="text/plain; charset=us-ascii", headers=headers)
 
@@ -141,7 +139,6 @@ async def download(request: Request, number: int, staff: AnyStaff, part: ThePart
 @router.post("/files/{number}/result")
 async def record(request: Request, number: int, wanted: FileResult, staff: AnyStaff, part: TheParts) -> dict[str, Any]:
     """Record what the portal said; `uncertain` may be corrected later, everything else is final."""
-    inline = part.resources.inline
     async with part.transaction(staff.organization) as tx:
         found = await store.lines(tx, staff.organization, number)
         if not found:
@@ -150,18 +147,8 @@ async def record(request: Request, number: int, wanted: FileResult, staff: AnySt
         if not await store.record(tx, staff.organization, number, wanted.result, marks):
             raise Conflict(f"the result of file {number} was recorded before")
         await _audit(request, tx, staff, f"sire.{wanted.result}", number)
-        correlation_id = request.scope["state"][REQUEST_ID]
-        messages = [
-            outbox.event_message(
-                event,
-                first(event, source=SERVICE, correlation_id=correlation_id, lane=Lane.INTERACTIVE, traceparent=None),
-            )
-            for event in _events(staff, number, found, marks)
-        ]
-        held = None if inline is None else inline.held_until()
-        ids = await outbox.add(tx, messages, [held] * len(messages))
-    if inline is not None:
-        await inline.work(SERVICE, ids, part.resources.settings.request_budget_seconds)
+        ids = await tell(tx, request, part, _events(staff, number, found, marks))
+    await work(part, ids)
     return body(request, {"number": number, "result": wanted.result}, "done")
 
 
@@ -203,5 +190,4 @@ def _events(
 
 
 async def _audit(request: Request, tx: Any, staff: Staff, action: str, number: int) -> None:
-    request_id = request.scope["state"][REQUEST_ID]
-    await audit(tx, staff.organization, staff.subject, action, f"sire-file/{number}", request_id)
+    await audit(tx, staff.organization, staff.subject, action, f"sire-file/{number}", request_id(request))

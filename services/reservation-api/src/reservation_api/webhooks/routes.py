@@ -10,7 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from llegada.messaging import outbox
 from reservation_api.conversations import store as conversations
-from reservation_api.edge import REQUEST_ID
+from reservation_api.edge import request_id
 from reservation_api.parts import Parts, parts
 from reservation_api.problems import Invalid, NotFound, Unauthorized
 from reservation_api.webhooks import bold
@@ -50,7 +50,7 @@ async def receive(request: Request, part: TheParts) -> dict[str, bool]:
         raise Unauthorized("the signature in X-Hub-Signature-256 is missing or wrong")
     try:
         notification = Notification.model_validate_json(content)
-        news = messages(notification, part.whatsapp.numbers, request.scope["state"][REQUEST_ID])
+        news = messages(notification, part.whatsapp.numbers, request_id(request))
     except ValidationError as error:
         raise Invalid(f"this is no notification of WhatsApp: {error.error_count()} errors") from error
     if news.unknown:
@@ -58,7 +58,7 @@ async def receive(request: Request, part: TheParts) -> dict[str, bool]:
     if news.statuses or news.written:
         async with part.resources.database.transaction() as tx:
             new = await conversations.keep(tx, news.written)
-            heard = [guest_message(event, request.scope["state"][REQUEST_ID]) for event in new]
+            heard = [guest_message(event, request_id(request)) for event in new]
             await outbox.add(tx, [*news.statuses, *heard])
     return {"success": True}
 
@@ -79,5 +79,5 @@ async def payment(request: Request, part: TheParts) -> dict[str, bool]:
     except ValidationError as error:
         raise Invalid(f"this is no notification of Bold: {error.error_count()} errors") from error
     async with part.resources.database.transaction() as tx:
-        await outbox.add(tx, [bold.message(told, organization, request.scope["state"][REQUEST_ID])])
+        await outbox.add(tx, [bold.message(told, organization, request_id(request))])
     return {"success": True}
