@@ -112,6 +112,8 @@ async def test_any_number_of_schedulers_at_the_same_instant_invite_once(
     assert sorted(done) == [0, 0, 0, 0, 0, 20]
     assert await invite_late_arrivals(database, URL, EVENING + timedelta(minutes=1)) == 0
     assert len(await ordered(database)) == 20
+    (run,) = (await client.get("/api/admin/schedule")).json()["data"]["runs"]
+    assert run["invited"] == 20, "who came too late has not written over what was done"
 
 
 async def test_a_thousand_invitations_are_ordered_within_a_second(

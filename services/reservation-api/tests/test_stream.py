@@ -18,7 +18,7 @@ from llegada.testing.eventually import eventually
 from llegada.testing.plugin import EngineAs
 from reservation_api.parts import Parts
 from reservation_api.timeline.projection import Projection
-from reservation_api.timeline.stream import Place, Stream
+from reservation_api.timeline.stream import _AFTER, Place, Stream
 
 Link = Callable[..., Event]
 Reservation = Callable[[], Awaitable[int]]
@@ -78,10 +78,14 @@ async def test_what_commits_late_comes_late_and_is_not_skipped(
     one, other, stream = await reservation(), await reservation(), Stream(database)
     listener = Listener(part, stream)
     await listening(stream)
+    before = await stream._here()
     async with database.transaction() as late:
         await project(late, link(one, 1))
         async with database.transaction() as early:
             await project(early, link(other, 1))
+        async with part.transaction(1) as tx:
+            ahead = await tx.fetch(_AFTER, 1, None, before.xid, before.id, 10)
+        assert ahead == [], "whoever reads now would go on behind what is still to be committed"
     found = await listener.has(2)
     assert {entry["reservationId"] for entry in found} == {one, other}
     assert listener.places == sorted(listener.places)
