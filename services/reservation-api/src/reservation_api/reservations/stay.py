@@ -151,7 +151,7 @@ def check_in(held: Held, room: str | None, guests: list[dict[str, Any]] | None, 
     event = ReservationCheckedIn(
         **held.known(),
         stay=stay,
-        passcode_intent=_passcode(held, stay) if held.has_locks else None,
+        passcode_intent=_passcode(held, stay.room, now) if held.has_locks else None,
         check_in_confirmation_intent=held.next(CHECK_IN_CONFIRMATION),
         sire_intent=held.next(SIRE_ENTRY) if held.has_sire else None,
         checked_in_on=now.astimezone(held.zone).date(),
@@ -255,9 +255,10 @@ def _link(held: Held, now: datetime) -> int:
     return held.next(PAYMENT_LINK) if dying else held.current(PAYMENT_LINK)
 
 
-def _passcode(held: Held, stay: Stay) -> int:
-    covered = all(datetime.fromisoformat(code["starts_at"]) <= stay.starts_at for code in held.door_codes)
-    return held.current(PASSCODE) if covered and stay.room == held.room_number else held.next(PASSCODE)
+def _passcode(held: Held, room: str | None, now: datetime) -> int:
+    """The code that is there will do if it opens this room's doors already; one under way opens as planned."""
+    starts = [datetime.fromisoformat(code["starts_at"]) for code in held.door_codes] or [held.planned.starts_at]
+    return held.current(PASSCODE) if room == held.room_number and max(starts) <= now else held.next(PASSCODE)
 
 
 def _revoked(held: Held) -> int | None:
