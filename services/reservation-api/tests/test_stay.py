@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from llegada.events.reservation import PASSCODE, ReservationCheckedIn
-from llegada.events.types import Contact
+from llegada.events.types import Channel, Contact
 from reservation_api.reservations.stay import Held, check_in
 from reservation_api.timeline.steps import Step
 
@@ -43,7 +43,7 @@ def held(code_opens: datetime | None, wanted: int = 1) -> Held:
         checked_out_at=None,
         property_name="Hostal",
         zone=ZONE,
-        channels=("whatsapp",),
+        channels=(Channel.WHATSAPP,),
         check_in_time=time(15),
         check_out_time=time(11),
         has_locks=True,
