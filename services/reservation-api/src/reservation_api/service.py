@@ -9,6 +9,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from llegada.messaging.subscription import Subscription
 from llegada.runtime.service import Periodic, Resources, Service
 from reservation_api.app import create_app
+from reservation_api.operations.business import measure
+from reservation_api.operations.promises import Promises
 from reservation_api.schedule.clock import invite_late_arrivals
 from reservation_api.timeline.projection import Projection
 
@@ -47,11 +49,19 @@ class Settings(BaseSettings):
 
 @asynccontextmanager
 async def build(_settings: Settings, _resources: Resources) -> AsyncGenerator[Projection]:
-    yield Projection()
+    yield Projection(Promises())
 
 
 async def _invite(settings: Settings, resources: Resources, _handlers: Projection) -> None:
     await invite_late_arrivals(resources.database, settings.frontend_url.rstrip("/"))
+
+
+async def _judge(_settings: Settings, resources: Resources, projection: Projection) -> None:
+    await projection.promises.judge(resources.database)
+
+
+async def _measure(_settings: Settings, resources: Resources, _handlers: Projection) -> None:
+    await measure(resources.database)
 
 
 service = Service(
@@ -61,5 +71,9 @@ service = Service(
     subscriptions=(Subscription("project", Projection.project),),
     app=create_app,
     keeps_dead_letters=True,
-    periodic=(Periodic("late-invitations", 15, _invite),),
+    periodic=(
+        Periodic("late-invitations", 15, _invite),
+        Periodic("promises", 5, _judge),
+        Periodic("business", 30, _measure),
+    ),
 )

@@ -87,6 +87,7 @@ class Consumer(Generic[H]):
         self._labels = labels
         self._in_flight = metrics.IN_FLIGHT.labels(**labels)
         self._seconds = metrics.DELIVERY_SECONDS.labels(**labels)
+        metrics.begin(service, self.name)
 
     async def deliver(self, envelope: Envelope, body: bytes, held_until: datetime | None = None) -> list[int]:
         """Work one delivery until it is settled; returns the ids of the outbox rows that it wrote.

@@ -118,6 +118,8 @@ class Gate:
                 return bool(row["failures"])
             if row["cause"] == "open":
                 raise ProviderDown(f"{way.provider} does not answer at the moment", retry_after=row["wait"])
+            waits = metrics.RATE_LIMIT_WAIT_SECONDS.labels(service=self._service, provider=way.provider)
+            waits.observe(row["wait"].total_seconds())
             if row["wait"] > SLEPT:
                 raise SlotLater(f"{way.provider} takes only so many calls a second", retry_after=row["wait"])
             await asyncio.sleep(row["wait"].total_seconds())

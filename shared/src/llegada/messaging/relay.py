@@ -17,6 +17,7 @@ from aio_pika.exceptions import AMQPError
 
 from llegada.messaging import metrics
 from llegada.messaging.gate import CLEAN
+from llegada.messaging.measure import Measures
 from llegada.messaging.publisher import Outgoing, Publisher, Receipt
 from llegada.messaging.transaction import Database, Transaction, database_away
 
@@ -56,10 +57,6 @@ update outbox set held_until = now() + least(greatest(now() - created_at, interv
 where id = any($1::bigint[])
 """
 _RELEASE = "update outbox set held_until = null where held_until < now()"
-_LAG = """
-select (select count(*) from (select from outbox limit 100000) as bounded) as rows,
-       coalesce(extract(epoch from now() - (select created_at from outbox order by id limit 1)), 0)::float as oldest
-"""
 
 
 class Relay:
@@ -74,6 +71,7 @@ class Relay:
         self._publisher = publisher
         self._stopping = asyncio.Event()
         self._backoff = _BACKOFF_FIRST
+        self._measures = Measures(service)
 
     async def run(self) -> None:
         """Until `stop`: become the active relay, and move rows. Broker and database may come and go."""
@@ -98,6 +96,7 @@ class Relay:
     async def _lead(self, connection: Transaction) -> None:
         while not await connection.fetchval(_LOCK):
             self.last_seen = time.monotonic()
+            self._measures.forget()
             if await connection.fetch(_END_SILENT):
                 log.warning("silent_relay_ended")
             await self._pause(STANDBY)
@@ -120,10 +119,7 @@ class Relay:
         await connection.execute(_BEAT)
         await connection.execute(_RELEASE)
         await connection.execute(CLEAN)
-        row = await connection.fetchrow(_LAG)
-        assert row is not None  # an aggregate always has one row
-        metrics.OUTBOX_ROWS.labels(service=self.service).set(row["rows"])
-        metrics.OUTBOX_OLDEST_SECONDS.labels(service=self.service).set(row["oldest"])
+        await self._measures.take(connection)
 
     async def _batch(self, connection: Transaction) -> int:
         """Claim, publish, delete, in one transaction of at most some seconds; returns how many rows left."""

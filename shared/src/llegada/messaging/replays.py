@@ -66,7 +66,11 @@ update dead_letters set state = 'expired', body = null, edited_body = null, head
 where state in ('done', 'failed_again', 'discarded') and settled_at < now() - $1::interval
 """
 _FORGET = "delete from dead_letters where state = 'expired' and settled_at < now() - $1::interval"
-_OPEN_BY_SERVICE = f"select service, count(*) as count from dead_letters where state = '{OPEN}' group by service"
+_KINDS = 20
+_OPEN_BY_KIND = f"""
+select service, subscriber, error_class, fingerprint, count(*) as count
+from dead_letters where state = '{OPEN}' group by 1, 2, 3, 4 order by 5 desc
+"""
 
 
 @dataclass(frozen=True)
@@ -164,9 +168,14 @@ class Replayer:
         async with self._database.transaction() as tx:
             await tx.execute(_EXPIRE, KEPT)
             await tx.execute(_FORGET, REMEMBERED)
-            count = {row["service"]: row["count"] for row in await tx.fetch(_OPEN_BY_SERVICE)}
-        for service in self._schemas:
-            metrics.DEAD_LETTERS_OPEN.labels(service=service).set(count.get(service, 0))
+            kinds = await tx.fetch(_OPEN_BY_KIND)
+        gauge = metrics.DEAD_LETTERS_OPEN
+        gauge.clear()
+        for service in self._schemas:  # the rest of each service, which may be nothing
+            rest = sum(kind["count"] for kind in kinds[_KINDS:] if kind["service"] == service)
+            gauge.labels(service=service, subscriber="other", error_class="other", fingerprint="other").set(rest)
+        for service, subscriber, error_class, fingerprint, count in kinds[:_KINDS]:
+            gauge.labels(service, subscriber, error_class, fingerprint).set(count)
 
     async def _advance(self, tx: Transaction, replay: asyncpg.Record) -> None:
         counts = await tx.fetchrow(_COUNTS, replay["id"])

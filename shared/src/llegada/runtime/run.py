@@ -20,9 +20,11 @@ import structlog
 import uvicorn
 import uvloop
 from aio_pika.exceptions import AMQPError
+from prometheus_client import disable_created_metrics
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from llegada.messaging import metrics
 from llegada.messaging.broker import Binding, DeadLetterQueues
 from llegada.messaging.dead_letters import Keeper
 from llegada.messaging.delivery import Consumer
@@ -118,6 +120,7 @@ class Process:
             concurrency = self.settings.queue_concurrency
             consumers = [Consumer(service.name, s, handlers, database, concurrency) for s in service.subscriptions]
             self._consumers[service.name] = consumers
+            metrics.HELD.labels(service=service.name).set_function(partial(_held, consumers))
             if self._inline is not None:
                 self._inline.add(consumers)
             only_periodic = self.settings.periodic_work == "only"
@@ -161,7 +164,9 @@ class Process:
         for service in self._services:
             concurrency = self.settings.queue_concurrency
             consumers, dead_letters = self._consumers[service.name], self._dead_letters(service)
-            self._bindings.append(Binding(url, service.name, consumers, concurrency, dead_letters))
+            binding = Binding(url, service.name, consumers, concurrency, dead_letters)
+            self._bindings.append(binding)
+            metrics.CONSUMING.labels(service=service.name).set_function(partial(getattr, binding, "connected"))
             if self.settings.queue_enabled:
                 login = Database(self._engine(service.package, _LOGIN, pooled=False), service.package)
                 self._relays.append(Relay(service.name, login, Publisher(url, f"{service.name} relay")))
@@ -275,6 +280,10 @@ async def _warn_of_topology(settings: RuntimeSettings) -> None:
         log.warning("topology", fault=finding.fault, object=finding.object, what=finding.what, remedy=finding.remedy)
 
 
+def _held(consumers: Sequence[Consumer[Any]]) -> int:
+    return sum(consumer.holding for consumer in consumers)
+
+
 async def _pause(event: asyncio.Event, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
@@ -309,6 +318,7 @@ def run(names: Sequence[str], load: Callable[[str], Service[Any, Any]] = discove
     services = [load(name) for name in names]
     settings = runtime_settings()
     configure(names[0] if len(names) == 1 else "llegada", settings.log_level)
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, which nobody looks at
 
     async def main() -> None:
         await Process(settings, services).run()

@@ -11,6 +11,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llegada.runtime.metrics import HTTP_SECONDS
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Everything else is one label value: a client may send any word."""
+
 
 @dataclass(frozen=True)
 class Health:
@@ -76,7 +79,8 @@ class ProcessApp:
             await self._app(scope, receive, watch)
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
-            labels = (self._service, scope["method"], route, str(status))
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            labels = (self._service, method, route, str(status))
             if not endless:  # how long somebody listens says nothing about how fast we are
                 HTTP_SECONDS.labels(*labels).observe(time.monotonic() - started)
 

@@ -1,14 +1,14 @@
 """A private RabbitMQ node on the machine's own `rabbitmq-server`: own ports, data, name and epmd."""
 
 import os
-import shutil
 import signal
 import subprocess
 from pathlib import Path
 
 import httpx
 
-from llegada_dev.server import ServerProcess, StartFailed
+from llegada_dev import packages
+from llegada_dev.server import ServerProcess
 
 _SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """The server itself: the wrapper on PATH insists on a user of its own."""
@@ -86,28 +86,5 @@ def available() -> bool:
 
 
 def install() -> bool:
-    """Debian's package, where that is possible: Debian or Ubuntu, and root or passwordless sudo."""
-    if shutil.which("apt-get") is None:
-        return False
-    become: list[str] = []
-    if os.geteuid() != 0:
-        if shutil.which("sudo") is None or subprocess.run(["sudo", "-n", "true"], check=False).returncode != 0:
-            return False
-        become = ["sudo", "-n"]
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    policy = Path("/usr/sbin/policy-rc.d")
-    quiet = os.geteuid() == 0 and not policy.exists()
-    try:
-        if quiet:  # the package would start the machine's own instance
-            policy.write_text("#!/bin/sh\nexit 101\n")
-            policy.chmod(0o755)
-        for arguments in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", "rabbitmq-server"]):
-            done = subprocess.run(
-                [*become, "apt-get", *arguments], env=environment, capture_output=True, text=True, check=False
-            )
-            if done.returncode != 0:
-                raise StartFailed(f"apt-get {' '.join(arguments)} failed:\n{done.stderr[-2000:]}")
-    finally:
-        if quiet:
-            policy.unlink(missing_ok=True)
-    return available()
+    """Debian's package, where that is possible."""
+    return packages.install(["rabbitmq-server"]) and available()

@@ -14,6 +14,7 @@ from llegada.events.sire import SireFilingPrepared
 from llegada.messaging.subscription import Batch
 from llegada.messaging.transaction import Transaction
 from reservation_api.conversations import store as conversations
+from reservation_api.operations.promises import Promises
 from reservation_api.reservations.lifecycle import changes, later
 from reservation_api.sire import store as sire
 from reservation_api.timeline import store
@@ -38,7 +39,10 @@ _PRIVATE = {
 
 
 class Projection:
-    """The API's subscriber to everything that happens."""
+    """The API's subscriber to everything that happens. `promises`: what its clockwork has judged so far."""
+
+    def __init__(self, promises: Promises | None = None) -> None:
+        self.promises = promises or Promises()
 
     async def project(self, batch: Batch[Event], tx: Transaction) -> None:
         """Take a batch in: each reservation is locked, changed and written once."""
