@@ -1,5 +1,7 @@
 """What the operators' and the owner's numbers count, and what they do not."""
 
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
@@ -80,6 +82,12 @@ async def test_a_provider_that_is_down_excuses_and_a_bug_of_ours_does_not(
     await note(database, await reservation(), "job.retrying", 1, "transient", "unexpected KeyError in a.b")
     await note(database, await reservation(), "job.failed", 1, "permanent", "no such template")
     assert await judged(promises, database, datetime.now(UTC) + LATER) == {"excused": 1, "late": 2}
+
+
+def test_a_process_that_has_not_looked_alarms_nobody_about_a_deadline() -> None:
+    program = "from prometheus_client import generate_latest\nimport reservation_api.service\nprint(generate_latest())"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert "llegada_sire_next_deadline_timestamp_seconds +Inf" in told
 
 
 async def test_the_owner_sees_bookings_by_state_and_the_next_deadline_of_the_authority(

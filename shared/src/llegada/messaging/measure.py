@@ -19,6 +19,7 @@ class Measures:
     def __init__(self, service: str) -> None:
         self._service = service
         self._providers: set[str] = set()
+        metrics.OUTBOX_UNROUTABLE.labels(service=service)  # 0 until it happens: the first time is a rise then
 
     async def take(self, connection: Transaction) -> None:
         row = await connection.fetchrow(_LAG)

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 
 from llegada_dev import packages
-from llegada_dev.server import ServerProcess
+from llegada_dev.server import ServerProcess, StartFailed
 
 _SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """The server itself: the wrapper on PATH insists on a user of its own."""
@@ -21,6 +21,7 @@ class Broker:
         self.url = f"amqp://guest:guest@127.0.0.1:{port}/"
         self.management = f"http://guest:guest@127.0.0.1:{port + 3}"
         self.console = f"http://127.0.0.1:{port + 3}/"
+        self._node = f"llegada-{port}@localhost"
         folder = folder.absolute()
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "broker.conf").write_text(
@@ -32,7 +33,7 @@ class Broker:
         (folder / "plugins").write_text("[rabbitmq_management,rabbitmq_prometheus].\n")
         environment = {
             "HOME": str(folder),
-            "RABBITMQ_NODENAME": f"llegada-{port}@localhost",
+            "RABBITMQ_NODENAME": self._node,
             "RABBITMQ_DIST_PORT": str(port + 1),
             "ERL_EPMD_PORT": str(port + 2),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
@@ -64,6 +65,13 @@ class Broker:
 
     def signal(self, number: signal.Signals) -> None:
         self._server.signal(number)
+
+    def limit_disk(self, free: str) -> None:
+        """Ask for so many bytes of free disk: more than there are raises the alarm, until the next start."""
+        command = [str(_SERVER.with_name("rabbitmqctl")), "-n", self._node, "set_disk_free_limit", free]
+        done = subprocess.run(command, env=self._epmd, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise StartFailed(f"rabbitmqctl set_disk_free_limit failed:\n{done.stdout}{done.stderr}")
 
     def _ready(self) -> bool:
         try:

@@ -9,7 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from llegada_dev import contracts
+from llegada_dev import contracts, dashboards
+from llegada_dev.drill import drill
 from llegada_dev.infrastructure import infrastructure, say
 from llegada_dev.ports import DEFAULT_BASE, Ports, PortTaken, free_base
 from llegada_dev.run import run
@@ -19,19 +20,31 @@ from llegada_dev.server import StartFailed
 def main() -> int:
     chosen = _parser().parse_args()
     try:
-        match chosen.command:
-            case "run":
-                return run(demo=not chosen.no_demo, embedded=chosen.embedded, latency=chosen.latency)
-            case "exec":
-                return _exec(chosen.arguments)
-            case "schemas":
-                contracts.write()
-                return 0
-            case _:
-                return _foreground()
+        return _do(chosen)
     except (StartFailed, PortTaken) as error:
         say(str(error))
         return 1
+
+
+def _do(chosen: argparse.Namespace) -> int:
+    """The command's exit code."""
+    code = 0
+    match chosen.command:
+        case "run":
+            code = run(demo=not chosen.no_demo, embedded=chosen.embedded, latency=chosen.latency)
+        case "exec":
+            code = _exec(chosen.arguments)
+        case "drill":
+            code = drill(chosen.alerts, short=chosen.short)
+        case "dashboards" if chosen.check:
+            code = dashboards.check()
+        case "dashboards":
+            dashboards.write()
+        case "schemas":
+            contracts.write()
+        case _:
+            code = _foreground()
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,6 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     run_command.add_argument("--latency", default="1-3", help="seconds that providers take (default: %(default)s)")
     exec_command = commands.add_parser("exec", help="start broker and database, run a command, end them")
     exec_command.add_argument("arguments", nargs=argparse.REMAINDER, metavar="-- command …")
+    drill_command = commands.add_parser("drill", help="break a running system, and see every alert fire and go away")
+    drill_command.add_argument("alerts", nargs="*", help="only the drills for these alerts")
+    drill_command.add_argument("--short", action="store_true", help="the two that every change runs")
+    dashboards_command = commands.add_parser("dashboards", help="write Grafana's JSON (deploy/grafana)")
+    dashboards_command.add_argument("--check", action="store_true", help="run every query on a running system")
     commands.add_parser("schemas", help="write the events' JSON schemas and OpenAPI documents")
     commands.add_parser("infrastructure", help="broker and database in the foreground, addresses as JSON")
     return parser

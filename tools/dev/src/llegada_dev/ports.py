@@ -38,6 +38,11 @@ class Ports:
         return self.base + 32
 
     @property
+    def prometheus(self) -> int:
+        """Followed by Alertmanager, and where Alertmanager looks for others of its kind."""
+        return self.base + 45
+
+    @property
     def amqp(self) -> int:
         """Followed by distribution, epmd, management and metrics of the broker."""
         return self.base + 72
@@ -45,7 +50,8 @@ class Ports:
     def check_free(self) -> None:
         """Raises PortTaken and names the port and the remedy."""
         services, broker = range(self.services, self.database), range(self.amqp, self.amqp + 5)
-        for port in (self.api, self.sandbox, self.smtp, *services, self.database, *broker):
+        monitoring = range(self.prometheus, self.prometheus + 3)
+        for port in (self.api, self.sandbox, self.smtp, *services, self.database, *monitoring, *broker):
             if in_use(port):
                 raise PortTaken(f"port {port} is in use; end that program, or choose others: PORT_BASE=19000 make run")
 

@@ -21,3 +21,4 @@ SIRE_DEADLINE = Gauge(
     "llegada_sire_next_deadline_timestamp_seconds",
     "When the next movement must be with the authority, epoch seconds; +Inf where none waits",
 )
+SIRE_DEADLINE.set(float("inf"))  # nothing is due as long as nobody has looked; workers import this, and never look
