@@ -13,6 +13,7 @@ from typing import Literal
 import aiosmtplib
 from pydantic import SecretStr
 
+from llegada.messaging import tracing
 from llegada.messaging.failures import Credentials, Failure, OutcomeUnknown, Permanent, Transient
 
 _ADDRESS = "Check the guest's e-mail address, or use another channel."
@@ -75,6 +76,11 @@ class Mailer:
             start_tls=server.tls == "starttls",
             timeout=10,
         )
+        with tracing.call("smtp", "send"):
+            await self._send(client, mail)
+
+    async def _send(self, client: aiosmtplib.SMTP, mail: Mail) -> None:
+        server = self._server
         try:
             await client.connect()
             if server.user is not None and server.password is not None:

@@ -18,7 +18,7 @@ import structlog
 from pydantic import ValidationError
 
 from llegada.events.event import Event, event_types
-from llegada.messaging import metrics, outbox
+from llegada.messaging import metrics, outbox, tracing
 from llegada.messaging.effects import (
     CALL_LIMIT,
     LEASE,
@@ -95,6 +95,12 @@ class Consumer(Generic[H]):
         `held_until` claims those rows for the caller at birth (inline dispatch). Raises on cancellation, and on
         errors of our own settling statement, which no retry of the message can mend.
         """
+        if tracing.active is None:
+            return await self._delivered(envelope, body, held_until)
+        with tracing.active.delivery(self.name, envelope) as traced:
+            return await self._delivered(traced, body, held_until)
+
+    async def _delivered(self, envelope: Envelope, body: bytes, held_until: datetime | None) -> list[int]:
         started = time.monotonic()
         with structlog.contextvars.bound_contextvars(**_log_context(envelope, self.name)):
             with self._in_flight.track_inprogress():
@@ -102,6 +108,7 @@ class Consumer(Generic[H]):
             seconds = time.monotonic() - started
             self._seconds.observe(seconds)
             metrics.DELIVERIES.labels(**self._labels, outcome=outcome).inc()
+            tracing.note(outcome=outcome)
             log.info("delivery", outcome=outcome, type=envelope.type, seconds=round(seconds, 4))
         return settled
 
@@ -281,6 +288,7 @@ class Consumer(Generic[H]):
     ) -> Settlement:
         failure_class = failure.failure_class.value
         metrics.FAILURES.labels(**self._labels, failure_class=failure_class).inc()
+        tracing.note(failure_class=failure_class, code=failure.code or "")
         settlement = self._outcomes.failed(envelope, body, failure, event, intent, datetime.now(UTC))
         log.warning("failure", failure_class=failure_class, code=failure.code, outcome=settlement.outcome)
         return settlement

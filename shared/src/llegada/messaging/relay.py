@@ -15,7 +15,7 @@ import asyncpg
 import structlog
 from aio_pika.exceptions import AMQPError
 
-from llegada.messaging import metrics
+from llegada.messaging import metrics, tracing
 from llegada.messaging.gate import CLEAN
 from llegada.messaging.measure import Measures
 from llegada.messaging.publisher import Outgoing, Publisher, Receipt
@@ -166,6 +166,8 @@ def _unique(rows: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
 def _outgoing(row: asyncpg.Record) -> Outgoing:
     properties = row["properties"]
     properties["headers"].setdefault("sequence", row["id"])
+    if tracing.active is not None:
+        tracing.active.publish(row["exchange"], row["type"], properties["headers"])
     return Outgoing(
         exchange=row["exchange"],
         routing_key=row["routing_key"],

@@ -11,6 +11,7 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
+from llegada.messaging import tracing
 from llegada.messaging.failures import OutcomeUnknown, Transient
 from llegada.runtime.metrics import PROVIDER_SECONDS
 
@@ -75,7 +76,9 @@ class ProviderClient:
         """
         started, outcome = time.monotonic(), "failed"
         try:
-            response = await self._client.request(method, path, headers=dict(headers), json=json, data=form)
+            with tracing.call(self.provider, operation):
+                response = await self._client.request(method, path, headers=dict(headers), json=json, data=form)
+                tracing.note(status=response.status_code)
             outcome = f"{response.status_code // 100}xx"
         except _NOTHING_SENT as error:
             raise Transient(f"{self.provider} cannot be reached", code=type(error).__name__) from error

@@ -7,9 +7,10 @@ process: whatever supervises it starts it again.
 
 import asyncio
 import gc
+import importlib
 import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -323,5 +324,21 @@ def run(names: Sequence[str], load: Callable[[str], Service[Any, Any]] = discove
     async def main() -> None:
         await Process(settings, services).run()
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with (
+        _traced(settings, names[0] if len(names) == 1 else "llegada"),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
         runner.run(main())
+
+
+@contextmanager
+def _traced(settings: RuntimeSettings, name: str) -> Iterator[None]:
+    """Where an endpoint is configured, and only there, OpenTelemetry's SDK is imported."""
+    if settings.otel_exporter_otlp_endpoint is None:
+        yield
+        return
+    tracer = importlib.import_module("llegada.runtime.otel").begin(name)
+    try:
+        yield
+    finally:
+        tracer.end()

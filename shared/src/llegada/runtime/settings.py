@@ -31,6 +31,7 @@ class RuntimeSettings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     drain_seconds: Annotated[float, Field(gt=0)] = 25.0
+    otel_exporter_otlp_endpoint: str | None = None
     request_budget_seconds: Annotated[float, Field(gt=0)] = 30.0
 
     @field_validator("log_level", mode="before")

@@ -9,6 +9,7 @@ from typing import Any
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from llegada.messaging import tracing
 from llegada.runtime.metrics import HTTP_SECONDS
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -61,8 +62,11 @@ class ProcessApp:
                 await _answer(send, 200, CONTENT_TYPE_LATEST, generate_latest())
             case _ if self._app is None:
                 await _json(send, 404, {"status": "not found", "service": self._service})
-            case _:
+            case _ if tracing.active is None:
                 await self._measured(scope, receive, send)
+            case _:
+                with tracing.active.request(scope) as traced:
+                    await self._measured(traced, receive, send)
 
     async def _measured(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self._app is not None  # the caller has looked
@@ -81,6 +85,7 @@ class ProcessApp:
             route = getattr(scope.get("route"), "path", "unmatched")
             method = scope["method"] if scope["method"] in _METHODS else "other"
             labels = (self._service, method, route, str(status))
+            tracing.note(status=status)
             if not endless:  # how long somebody listens says nothing about how fast we are
                 HTTP_SECONDS.labels(*labels).observe(time.monotonic() - started)
 
