@@ -13,7 +13,7 @@ TESTS := $(wildcard shared/tests services/*/tests tools/*/tests tests benchmarks
 UNIMPORTED := DEP002=sniffio|httptools|provider-sandbox
 PYTEST := pytest -q -n 4 --dist loadgroup
 
-.PHONY: help setup format check test unit messaging end-to-end test-crash test-crash-points bench bench-messaging drill check-dashboards dashboards run run-embedded schemas clean
+.PHONY: help setup format check test unit messaging end-to-end test-crash test-crash-points bench bench-messaging drill dashboards run run-embedded schemas clean
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -64,11 +64,8 @@ bench: setup ## Answer times with and without the queue, and the chain's through
 drill: setup ## Breaks a running system; every alert must fire and go away (ARGS="--short", or alerts' names)
 	@$(DEV) drill $(ARGS)
 
-check-dashboards: setup ## Every panel's query on a real Prometheus that scraped a running system
-	@$(DEV) dashboards --check
-
-dashboards: setup ## Write Grafana's dashboards (deploy/grafana)
-	@$(DEV) dashboards
+dashboards: setup ## Write Grafana's dashboards; ARGS=--check runs every query on a system that runs
+	@$(DEV) dashboards $(ARGS)
 
 run: setup ## Everything on this machine, with a demo reservation (ARGS="--no-demo --latency 0")
 	@$(DEV) run $(ARGS)

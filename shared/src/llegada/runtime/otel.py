@@ -4,7 +4,7 @@ Imported only where that is set. Sampling, batches and headers are the SDK's own
 Attributes follow the semantic conventions for HTTP and messaging; what a trace tells of a guest is an id, nothing else.
 """
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -42,14 +42,13 @@ class OpenTelemetry:
     def request(self, scope: MutableMapping[str, Any]) -> Iterator[MutableMapping[str, Any]]:
         parent = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"), None)
         method = scope["method"]
-        context = _context(parent)
-        with self._tracer.start_as_current_span(method, context, SpanKind.SERVER) as span:
+        with self._span(method, SpanKind.SERVER, {"http.request.method": method}, _context(parent)) as span:
             others = [(name, value) for name, value in scope["headers"] if name != b"traceparent"]
             inside = {**scope, "headers": [*others, (b"traceparent", _traceparent(span).encode())]}
             yield inside
             route = getattr(inside.get("route"), "path", "unmatched")
             span.update_name(f"{method} {route}")
-            span.set_attributes({"http.request.method": method, "http.route": route})
+            span.set_attribute("http.route", route)
 
     def publish(self, exchange: str, event_type: str, headers: MutableMapping[str, Any]) -> None:
         since = next((headers[name] for name in _WAITED_SINCE if name in headers), None)
@@ -73,18 +72,30 @@ class OpenTelemetry:
             "llegada.pass": envelope.pass_number,
             "llegada.attempt": envelope.attempt,
         }
-        context = _context(envelope.traceparent)
-        with self._tracer.start_as_current_span(
-            f"process {subscriber}", context, SpanKind.CONSUMER, attributes
-        ) as span:
+        name = f"process {subscriber}"
+        with self._span(name, SpanKind.CONSUMER, attributes, _context(envelope.traceparent)) as span:
             yield replace(envelope, traceparent=_traceparent(span))
 
     @contextmanager
     def call(self, provider: str, operation: str) -> Iterator[object]:
         attributes = {"peer.service": provider, "llegada.operation": operation}
-        name = f"{provider} {operation}"
-        with self._tracer.start_as_current_span(name, kind=SpanKind.CLIENT, attributes=attributes) as span:
+        with self._span(f"{provider} {operation}", SpanKind.CLIENT, attributes) as span:
             yield span
+
+    @contextmanager
+    def _span(
+        self, name: str, kind: SpanKind, attributes: Mapping[str, str | int], parent: Context | None = None
+    ) -> Iterator[trace.Span]:
+        """The current span until it is left. An error leaves its class there, not its text: it may name a guest."""
+        with self._tracer.start_as_current_span(
+            name, parent, kind, dict(attributes), record_exception=False, set_status_on_exception=False
+        ) as span:
+            try:
+                yield span
+            except Exception as error:
+                span.set_status(Status(StatusCode.ERROR))
+                span.set_attribute("error.type", type(error).__name__)
+                raise
 
     def note(self, **attributes: str | int) -> None:
         span = trace.get_current_span()
