@@ -13,7 +13,7 @@ import httpx
 from llegada.messaging.dead_letter_desk import DeskError
 from llegada.messaging.subscription import Subscription
 from llegada.messaging.topology import TopologyError, declare, topology
-from llegada.runtime import dead_letters_cli, discovery
+from llegada.runtime import dead_letters_cli, discovery, restored
 from llegada.runtime.migrate import migrate
 from llegada.runtime.run import check_topology, run, runtime_settings
 from llegada.runtime.settings import SettingsError
@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _run(chosen.services, everything=chosen.all)
             case "migrate":
                 _migrate(chosen.services)
+            case "restored":
+                _restored(chosen.gap)
             case "describe":
                 _describe(as_json=chosen.json)
             case "topology":
@@ -52,6 +54,10 @@ def _parser() -> argparse.ArgumentParser:
     migrate_command = commands.add_parser("migrate", help="bring the schemas of services to the newest revision")
     migrate_command.add_argument("services", nargs="*", metavar="service", help="default: every installed one")
     migrate_command.add_argument("--all", action="store_true", help="every installed service (the default)")
+    restored_command = commands.add_parser("restored", help="after a backup was restored, before the first start")
+    restored_command.add_argument(
+        "--gap", type=int, default=restored.GAP, help="numbers left out (default: %(default)s)"
+    )
     describe = commands.add_parser("describe", help="what every queue consumes and publishes")
     describe.add_argument("--json", action="store_true")
     topology_command = commands.add_parser("topology", help="exchanges, queues and bindings of all services")
@@ -73,6 +79,12 @@ def _migrate(names: list[str]) -> None:
     for name in names or discovery.installed():
         migrate(discovery.find(name).package, url)
         print(f"{name}: schema is at the newest revision")
+
+
+def _restored(gap: int) -> None:
+    url = runtime_settings(broker=False).database_url.get_secret_value()
+    mended = restored.mend(url, [service.package for service in discovery.installed().values()], gap)
+    print(f"{mended.sequences} sequences moved on by {gap}, {mended.rows} rows under a transaction of this server")
 
 
 def _describe(*, as_json: bool) -> None:
