@@ -2,11 +2,13 @@
 
 import json
 import os
+import pwd
 import subprocess
 import sys
 
 import pytest
 
+from llegada.runtime.cli import main
 from llegada.runtime.logging import redact
 
 
@@ -67,3 +69,14 @@ def test_personal_data_and_secrets_are_masked(field: str, value: object) -> None
 def test_ids_and_codes_stay_readable() -> None:
     event = {"reservation_id": "17", "correlation_id": "c-1", "code": "131047", "subscriber": "a.b"}
     assert redact(None, "info", dict(event)) == event
+
+
+def test_a_user_without_a_name_can_use_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def unknown(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert main(["describe"]) == 0

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import getpass
 import json
+import os
 from typing import Any
 
 from llegada.messaging import dead_letter_desk as desk
@@ -38,9 +39,17 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         which.add_argument("--fingerprint")
         which.add_argument("--queue")
         which.add_argument("--all", action="store_true")
-        choosing.add_argument("--actor", default=getpass.getuser(), help="who does it, for the log")
+        choosing.add_argument("--actor", default=_who(), help="who does it, for the log")
     whats.add_parser("replays", help="the newest hundred, with what came of each")
     whats.add_parser("check", help="whether every message that was settled as dead is somewhere; exit code 1 if not")
+
+
+def _who() -> str:
+    """A container's user id has no name; Python says so with KeyError (3.13: OSError)."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
 
 
 def run(chosen: argparse.Namespace) -> int:
