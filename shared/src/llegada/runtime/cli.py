@@ -1,4 +1,4 @@
-"""`llegada run | migrate | describe | topology apply`: what a process, a release job and a reader need."""
+"""`llegada run | migrate | wait | describe | topology | rights`: what a process, a release job and a reader need."""
 
 import argparse
 import asyncio
@@ -13,8 +13,8 @@ import httpx
 from llegada.messaging.dead_letter_desk import DeskError
 from llegada.messaging.subscription import Subscription
 from llegada.messaging.topology import TopologyError, declare, topology
-from llegada.runtime import dead_letters_cli, discovery, restored
-from llegada.runtime.migrate import migrate
+from llegada.runtime import dead_letters_cli, discovery, restored, rights_cli
+from llegada.runtime.migrate import SchemaBehind, migrate, wait
 from llegada.runtime.run import check_topology, run, runtime_settings
 from llegada.runtime.settings import SettingsError
 
@@ -31,15 +31,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _migrate(chosen.services)
             case "restored":
                 _restored(chosen.gap)
+            case "wait":
+                _wait(chosen.services, chosen.seconds)
             case "describe":
                 _describe(as_json=chosen.json)
             case "topology":
                 return asyncio.run(
                     _topology_check(as_json=chosen.json) if chosen.what == "check" else _topology_apply()
                 )
+            case "rights":
+                return rights_cli.run(chosen)
             case "dead-letters":
                 return dead_letters_cli.run(chosen)
-    except (SettingsError, discovery.DiscoveryError, TopologyError, DeskError) as error:
+    except (SettingsError, discovery.DiscoveryError, TopologyError, DeskError, SchemaBehind) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
@@ -58,12 +62,16 @@ def _parser() -> argparse.ArgumentParser:
     restored_command.add_argument(
         "--gap", type=int, default=restored.GAP, help="numbers left out (default: %(default)s)"
     )
+    wait_command = commands.add_parser("wait", help="until the schemas are at what this release needs, or newer")
+    wait_command.add_argument("services", nargs="*", metavar="service", help="default: every installed one")
+    wait_command.add_argument("--seconds", type=float, default=600, help="then give up (default: %(default)s)")
     describe = commands.add_parser("describe", help="what every queue consumes and publishes")
     describe.add_argument("--json", action="store_true")
     topology_command = commands.add_parser("topology", help="exchanges, queues and bindings of all services")
     topology_command.add_argument("what", choices=["apply", "check"])
     topology_command.add_argument("--json", action="store_true", help="findings of `check` as a list")
     dead_letters_cli.add_commands(commands)
+    rights_cli.add_commands(commands)
     return parser
 
 
@@ -77,7 +85,8 @@ def _run(names: list[str], *, everything: bool) -> None:
 def _migrate(names: list[str]) -> None:
     url = runtime_settings(broker=False).database_url.get_secret_value()
     for name in names or discovery.installed():
-        migrate(discovery.find(name).package, url)
+        service = discovery.find(name)
+        migrate(service.package, url, oversees=service.keeps_dead_letters)
         print(f"{name}: schema is at the newest revision")
 
 
@@ -85,6 +94,13 @@ def _restored(gap: int) -> None:
     url = runtime_settings(broker=False).database_url.get_secret_value()
     mended = restored.mend(url, [service.package for service in discovery.installed().values()], gap)
     print(f"{mended.sequences} sequences moved on by {gap}, {mended.rows} rows under a transaction of this server")
+
+
+def _wait(names: list[str], seconds: float) -> None:
+    url = runtime_settings(broker=False).database_url.get_secret_value()
+    packages = [discovery.find(name).package for name in names or discovery.installed()]
+    wait(packages, url, seconds)
+    print(f"the schemas are ready: {', '.join(packages)}")
 
 
 def _describe(*, as_json: bool) -> None:

@@ -5,9 +5,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 SYSTEM_ROLE = "llegada_system"
-"""Relay, deliveries, projection: sees every organization's rows."""
+"""Sees every organization's rows in every schema: the service that keeps dead letters, and QUEUE_ENABLED=false."""
 APP_ROLE = "llegada_app"
 """Requests of people: row-level security holds for it."""
+
+
+def own_role(package: str) -> str:
+    """The role of one service: everything in its own schema, nothing in another's. May be its login's name too."""
+    return f"llegada_{package}"
 
 
 def driver_url(url: str, driver: str) -> URL:

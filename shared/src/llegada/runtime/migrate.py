@@ -1,29 +1,81 @@
-"""Brings one service's schema to the newest revision: the tables of `messaging`, then its own."""
+"""Brings one service's schema to the newest revision: the tables of `messaging`, then its own; or waits for that."""
 
+import time
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
-from llegada.runtime.database import APP_ROLE, SYSTEM_ROLE, driver_url
+from llegada.runtime.database import APP_ROLE, SYSTEM_ROLE, driver_url, own_role
 
 
-def migrate(package: str, url: str) -> None:
-    """Safe to run again, and side by side for several services. Needs a login that owns the schemas."""
+class SchemaBehind(Exception):  # noqa: N818 - says what is the case
+    """The release's migrations have not run, or the database does not answer."""
+
+
+def migrate(package: str, url: str, *, oversees: bool = False) -> None:
+    """Safe to run again, and side by side for several services. Needs a login that owns the schemas.
+
+    `oversees`: the service that looks into every schema and answers people; its role gets both shared roles.
+    """
     engine = create_engine(driver_url(url, "psycopg"), poolclass=NullPool)
     with engine.begin() as connection:
         connection.execute(text("select pg_advisory_xact_lock(hashtext('llegada.migrate'))"))
         _prepare(connection, package)
-    config = Config()
-    config.set_main_option("script_location", "llegada:runtime/alembic")
-    config.set_main_option("path_separator", "space")
-    config.set_main_option("version_locations", _locations(package))
+        if oversees:
+            for role in (APP_ROLE, SYSTEM_ROLE):
+                _join(connection, role, own_role(package))
+    config = _config(package)
     config.attributes.update(schema=package, url=url)
     command.upgrade(config, "heads")
     with engine.begin() as connection:
         _grant(connection, package)
+
+
+def wait(packages: Sequence[str], url: str, seconds: float) -> None:
+    """Until each schema has all that this release's code needs. A newer one is fine: old code runs on it.
+
+    Raises SchemaBehind after `seconds`, and says what is missing.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        missing = {package: behind(package, url) for package in packages}
+        told = [f"{package}: {reason}" for package, reason in missing.items() if reason is not None]
+        if not told:
+            return
+        if time.monotonic() > deadline:
+            raise SchemaBehind(f"run `llegada migrate`; {'; '.join(told)}")
+        time.sleep(1)
+
+
+def behind(package: str, url: str) -> str | None:
+    """What this release's code lacks in the schema; None where nothing."""
+    script = ScriptDirectory.from_config(_config(package))
+    engine = create_engine(driver_url(url, "psycopg"), poolclass=NullPool)
+    try:
+        with engine.connect() as connection:
+            found = set(connection.scalars(text(f"select version_num from {package}.alembic_version")))
+    except OperationalError as error:
+        return f"the database does not answer ({type(error.orig).__name__})"
+    except ProgrammingError as error:
+        return f"it has never been migrated, or may not be read ({type(error.orig).__name__})"
+    known = {revision.revision for revision in script.walk_revisions()}
+    newer = found - known
+    missing = set() if newer else set(script.get_heads()) - found
+    return f"missing {', '.join(sorted(missing))}" if missing else None
+
+
+def _config(package: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", "llegada:runtime/alembic")
+    config.set_main_option("path_separator", "space")
+    config.set_main_option("version_locations", _locations(package))
+    return config
 
 
 def _locations(package: str) -> str:
@@ -33,7 +85,7 @@ def _locations(package: str) -> str:
 
 def _prepare(connection: Connection, package: str) -> None:
     connection.execute(text(f"create schema if not exists {package}"))
-    for role in (APP_ROLE, SYSTEM_ROLE):
+    for role in (APP_ROLE, SYSTEM_ROLE, own_role(package)):
         known = connection.scalar(text("select 1 from pg_roles where rolname = :role"), {"role": role})
         if not known:
             # Roles belong to the whole cluster: another database may make the same one at the same time.
@@ -41,14 +93,29 @@ def _prepare(connection: Connection, package: str) -> None:
                 text(f"""do $$ begin create role {role} nologin;
                          exception when duplicate_object or unique_violation then null; end $$""")
             )
-        superuser = connection.scalar(text("select rolsuper from pg_roles where rolname = current_user"))
-        if not superuser:
-            connection.execute(text(f"grant {role} to current_user"))
+        _join(connection, role, "current_user")
+
+
+def _join(connection: Connection, role: str, member: str) -> None:
+    """One login for everything must be a member. Where an administrator makes the roles and gives each service a login
+    of its own, the migrating one may not be allowed to do this, and need not: so a refusal is not an error here.
+    """
+    named = "current_user" if member == "current_user" else f"'{member}'"
+    if connection.scalar(text(f"select pg_has_role({named}, :role, 'member')"), {"role": role}):
+        return
+    connection.execute(
+        text(f"""do $$ begin grant {role} to {member};
+                 exception when insufficient_privilege then null; end $$""")
+    )
 
 
 def _grant(connection: Connection, package: str) -> None:
-    """The system role works all tables; the app role gets the schema, and what the service's migrations grant."""
+    """The system role and the service's own work all tables; the app role gets the schema, and what the service's
+    migrations grant. Nobody else gets anything: a worker's login cannot read another's schema.
+    """
+    own = own_role(package)
     connection.execute(text("set local lock_timeout to '4s'"))
-    connection.execute(text(f"grant usage on schema {package} to {APP_ROLE}, {SYSTEM_ROLE}"))
-    connection.execute(text(f"grant select, insert, update, delete on all tables in schema {package} to {SYSTEM_ROLE}"))
-    connection.execute(text(f"grant usage on all sequences in schema {package} to {SYSTEM_ROLE}"))
+    connection.execute(text(f"grant usage on schema {package} to {APP_ROLE}, {SYSTEM_ROLE}, {own}"))
+    for role in (SYSTEM_ROLE, own):
+        connection.execute(text(f"grant select, insert, update, delete on all tables in schema {package} to {role}"))
+        connection.execute(text(f"grant usage on all sequences in schema {package} to {role}"))

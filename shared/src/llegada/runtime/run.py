@@ -37,7 +37,7 @@ from llegada.messaging.topology import UNROUTABLE, Topology, TopologyError, chec
 from llegada.messaging.topology_check import Finding, findings, snapshot
 from llegada.messaging.transaction import Database
 from llegada.runtime import discovery
-from llegada.runtime.database import SYSTEM_ROLE, engine
+from llegada.runtime.database import SYSTEM_ROLE, engine, own_role
 from llegada.runtime.logging import configure
 from llegada.runtime.periodic import Clockwork
 from llegada.runtime.service import Resources, Service
@@ -97,7 +97,9 @@ class Process:
         installed = discovery.installed()
         inside = self._services if self.settings.queue_enabled else list(installed.values())
         for service in inside:
-            self._databases[service.name] = Database(self._engine(service.package, SYSTEM_ROLE), service.package)
+            self._databases[service.name] = Database(
+                self._engine(service.package, self._role(service)), service.package
+            )
             self._consumers[service.name] = []
         schemas = {name: service.package for name, service in installed.items()}
         self._keep_dead_letters(inside, schemas)
@@ -146,6 +148,11 @@ class Process:
                 self._keeper = Keeper(database)
                 if service in self._services:
                     self._replayer = Replayer(database, schemas)
+
+    def _role(self, service: Service[Any, Any]) -> str:
+        """A worker acts as itself. Who keeps dead letters looks into every schema, and so does who works for all."""
+        everywhere = service.keeps_dead_letters or not self.settings.queue_enabled
+        return SYSTEM_ROLE if everywhere else own_role(service.package)
 
     def _engine(self, package: str, role: str, *, pooled: bool = True) -> AsyncEngine:
         url = self.settings.database_url.get_secret_value()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from llegada_dev import rights
 from llegada_dev.cluster import API, Cluster, dev_environment, installed_services, sandbox
 from llegada_dev.infrastructure import Infrastructure, say
 from llegada_dev.ports import Ports
@@ -94,9 +95,15 @@ def system(
         if webhooks:
             _tell_the_api(providers_url, api)
         values = {"SANDBOX": providers_url, "SMTP_PORT": str(ports.smtp), "API": api, "JWT_SECRET": secret}
-        cluster = Cluster(common, ports.api, ports.services, log)
+        strict = queue and found.broker is not None and found.database is not None
+        shared = {name: value for name, value in common.items() if name != "RABBITMQ_MANAGEMENT_URL" or not strict}
+        cluster = Cluster(shared, ports.api, ports.services, log)
         own = {name: dev_environment(name, values) for name in installed_services()}
         everything = {name: value for environment in own.values() for name, value in environment.items()}
+        for name, addresses in (_rights(found, common, folder) if strict else {}).items():
+            own[name] |= addresses
+            if name == API:
+                everything |= addresses
         for name in own if queue else [API]:
             # The API gets everybody's settings: with QUEUE_ENABLED=false it does everybody's work.
             cluster.add(name, everything if name == API else own[name])
@@ -135,6 +142,16 @@ def _prepare(environment: Mapping[str, str], *, queue: bool) -> None:
     if queue:
         say("declaring exchanges and queues")
         llegada(environment, "topology", "apply")
+
+
+def _rights(found: Infrastructure, environment: Mapping[str, str], folder: Path) -> dict[str, Mapping[str, str]]:
+    say("giving each service its own login and broker user")
+    assert found.management is not None  # the broker is ours
+    passwords = rights.passwords(folder)
+    arguments = ["--management", found.management, "--vhost", "/", "--passwords", str(passwords)]
+    llegada(environment, "rights", "apply", *arguments)
+    rights.logins(found.database_url, passwords)
+    return rights.addresses(found, passwords)
 
 
 def llegada(environment: Mapping[str, str], *arguments: str) -> None:

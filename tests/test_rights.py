@@ -1,0 +1,215 @@
+"""Each service's database role and broker user may do what its subscriptions need, and nothing of another's: tried on
+the real servers.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import aio_pika
+import httpx
+import psycopg
+import pytest
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aiormq.exceptions import ChannelAccessRefused
+from psycopg.errors import InsufficientPrivilege
+from sqlalchemy import make_url
+
+from llegada.messaging.envelope import Lane
+from llegada.messaging.rights import OPERATORS_USER, TOPOLOGY_USER, broker_rights
+from llegada.messaging.topology import DEAD_LETTERS, EVENTS, dead_letter_queue, declare, queue_name, topology
+from llegada.runtime.cli import main
+from llegada.runtime.database import own_role
+from llegada.runtime.discovery import installed
+from llegada.runtime.migrate import behind, migrate
+from llegada_dev.rights import logins, passwords
+
+SERVICES = installed()
+WORKERS = sorted(name for name, service in SERVICES.items() if not service.keeps_dead_letters)
+KEEPER = next(name for name, service in SERVICES.items() if service.keeps_dead_letters)
+pytestmark = pytest.mark.xdist_group("rights")  # roles and users belong to the whole server
+
+
+@pytest.fixture(scope="module")
+def secrets_of(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return passwords(tmp_path_factory.mktemp("rights"))
+
+
+@pytest.fixture(scope="module")
+def database_of(database_url: str, secrets_of: Path) -> Iterator[dict[str, str]]:
+    """Service → an address with its own login."""
+    for service in SERVICES.values():
+        migrate(service.package, database_url, oversees=service.keeps_dead_letters)
+    logins(database_url, secrets_of)
+    url = make_url(database_url)
+    yield {
+        name: url.set(username=own_role(s.package), password=(secrets_of / name).read_text()).render_as_string(
+            hide_password=False
+        )
+        for name, s in SERVICES.items()
+    }
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for service in SERVICES.values():
+            connection.execute(f"alter role {own_role(service.package)} nologin".encode())
+
+
+@pytest.fixture(scope="module")
+def broker_of(broker_url: str, management_url: str, secrets_of: Path) -> Iterator[dict[str, str]]:
+    """User → an address with its own credentials, in a virtual host that has the whole topology."""
+    url = make_url(broker_url)
+    apply = ["rights", "apply", "--management", management_url, "--vhost", str(url.database)]
+    assert main([*apply, "--passwords", str(secrets_of)]) == 0
+    users = [*SERVICES, TOPOLOGY_USER, OPERATORS_USER]
+    found = {
+        user: url.set(username=user, password=(secrets_of / user).read_text()).render_as_string(hide_password=False)
+        for user in users
+    }
+
+    async def prepare() -> None:
+        async with await aio_pika.connect(found[TOPOLOGY_USER]) as connection:
+            wanted = topology({name: service.subscriptions for name, service in SERVICES.items()})
+            await declare(await connection.channel(), wanted)
+
+    asyncio.run(prepare())
+    yield found
+    with httpx.Client(base_url=management_url) as api:
+        for user in users:
+            api.delete(f"/api/users/{user}")
+
+
+def other(worker: str) -> str:
+    return WORKERS[(WORKERS.index(worker) + 1) % len(WORKERS)]
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_a_role_works_its_own_schema(service: str, database_of: dict[str, str]) -> None:
+    schema = SERVICES[service].package
+    with psycopg.connect(database_of[service]) as connection:
+        for table in ("outbox", "inbox", "effects"):
+            connection.execute(f"select count(*) from {schema}.{table}".encode())
+        connection.execute(f"delete from {schema}.outbox".encode())
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+def test_a_worker_is_refused_every_other_schema(worker: str, database_of: dict[str, str]) -> None:
+    own = SERVICES[worker].package
+    with psycopg.connect(database_of[worker], autocommit=True) as connection:
+        for service in SERVICES.values():
+            if service.package == own:
+                continue
+            for statement in ("select 1 from {}.inbox", "delete from {}.outbox", "select 1 from {}.alembic_version"):
+                with pytest.raises(InsufficientPrivilege):
+                    connection.execute(statement.format(service.package).encode())
+            with pytest.raises(InsufficientPrivilege):
+                connection.execute(f"set role {own_role(service.package)}".encode())
+        for role in ("llegada_system", "llegada_app"):
+            with pytest.raises(InsufficientPrivilege):
+                connection.execute(f"set role {role}".encode())
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+def test_a_worker_changes_no_schema(worker: str, database_of: dict[str, str]) -> None:
+    own = SERVICES[worker].package
+    with psycopg.connect(database_of[worker], autocommit=True) as connection:
+        for statement in (f"create table {own}.extra (id int)", f"drop table {own}.outbox", "create schema extra"):
+            with pytest.raises(InsufficientPrivilege):
+                connection.execute(statement.encode())
+
+
+def test_a_person_sees_one_organization_also_under_the_services_own_login(database_of: dict[str, str]) -> None:
+    with psycopg.connect(database_of[KEEPER]) as connection:
+        connection.execute(
+            b"insert into reservation_api.organizations (organization_id, name, time_zone, language, channels)"
+            b" values (1, 'A', 'America/Bogota', 'es', '{}')"
+        )
+        connection.execute(b"set local role llegada_app")
+        rows = connection.execute(b"select count(*) from reservation_api.organizations").fetchone()
+        assert rows == (0,)
+        connection.rollback()
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_every_login_can_tell_whether_its_schema_is_ready(service: str, database_of: dict[str, str]) -> None:
+    assert behind(SERVICES[service].package, database_of[service]) is None
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+async def test_a_worker_consumes_its_own_queues_alone(worker: str, broker_of: dict[str, str]) -> None:
+    own = [queue_name(worker, s.action, lane) for s in SERVICES[worker].subscriptions for lane in Lane]
+    foreign = [queue_name(other(worker), SERVICES[other(worker)].subscriptions[0].action, Lane.INTERACTIVE)]
+    foreign += [dead_letter_queue(worker), dead_letter_queue(other(worker)), "llegada.unroutable", "llegada.retry.2s"]
+    async with await aio_pika.connect(broker_of[worker]) as connection:
+        for name in own:
+            await get(await connection.channel(), name)
+        for name in foreign:
+            await refused(connection, partial(get, name=name))
+
+
+async def get(channel: AbstractChannel, name: str) -> None:
+    await (await channel.get_queue(name, ensure=False)).get(fail=False, timeout=10)
+
+
+async def publish(channel: AbstractChannel, exchange: str, key: str) -> None:
+    message = aio_pika.Message(b"{}")
+    if exchange:
+        await (await channel.get_exchange(exchange, ensure=False)).publish(message, key, mandatory=False, timeout=10)
+    else:
+        await channel.default_exchange.publish(message, key, mandatory=False, timeout=10)
+
+
+async def refused(connection: AbstractConnection, attempt: Callable[[AbstractChannel], Awaitable[object]]) -> None:
+    """The broker's own refusal, 403; it closes the channel, so each attempt has one of its own."""
+    channel = await connection.channel()
+    with pytest.raises(ChannelAccessRefused):
+        await attempt(channel)
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+async def test_a_worker_publishes_what_its_handlers_return_and_nothing_else(
+    worker: str, broker_of: dict[str, str]
+) -> None:
+    allowed = {event.type for s in SERVICES[worker].subscriptions for event in s.publishes} | {"job.failed"}
+    async with await aio_pika.connect(broker_of[worker]) as connection:
+        channel = await connection.channel()
+        for key in sorted(allowed):
+            await publish(channel, EVENTS, key)
+        await publish(channel, "llegada.retry.2s", f"{worker}.none")
+        await publish(channel, DEAD_LETTERS, worker)
+        await refused(connection, lambda c: publish(c, EVENTS, "reservation.created"))
+        await refused(connection, lambda c: publish(c, "", f"{other(worker)}.dead-letters"))
+        await refused(connection, lambda c: publish(c, "llegada.redeliver", f"{other(worker)}.x"))
+        await refused(connection, lambda c: c.declare_queue(f"{worker}.extra", durable=True))
+        await refused(connection, lambda c: c.queue_delete(f"{worker}.dead-letters"))
+
+
+async def test_the_api_keeps_dead_letters_and_replays_but_consumes_no_workers_queue(broker_of: dict[str, str]) -> None:
+    async with await aio_pika.connect(broker_of[KEEPER]) as connection:
+        channel = await connection.channel()
+        for name in [*map(dead_letter_queue, SERVICES), "llegada.unroutable"]:
+            await get(channel, name)
+        queue = queue_name(WORKERS[0], SERVICES[WORKERS[0]].subscriptions[0].action, Lane.INTERACTIVE)
+        await publish(channel, "", queue)
+        await publish(channel, EVENTS, "reservation.created")
+        await refused(connection, lambda c: get(c, queue))
+        await refused(connection, lambda c: c.queue_delete(queue))
+
+
+def test_the_operators_user_sees_the_queues_and_changes_none(
+    broker_of: dict[str, str], management_url: str, secrets_of: Path
+) -> None:
+    vhost = make_url(broker_of[OPERATORS_USER]).database
+    base = make_url(management_url)
+    auth = (OPERATORS_USER, (secrets_of / OPERATORS_USER).read_text())
+    with httpx.Client(base_url=f"http://{base.host}:{base.port}", auth=auth, timeout=20) as api:
+        seen = {queue["name"] for queue in api.get(f"/api/queues/{vhost}").raise_for_status().json()}
+        assert dead_letter_queue(KEEPER) in seen
+        assert api.delete(f"/api/queues/{vhost}/{dead_letter_queue(KEEPER)}").status_code in (401, 403)
+
+
+def test_a_new_workers_rights_come_from_its_subscriptions_alone() -> None:
+    one = broker_rights({"payment-worker": (SERVICES["payment-worker"].subscriptions, False)})[0]
+    assert one.configure == "^$"
+    assert one.read.startswith(r"^(payment\-worker\.create\-link|payment\-worker\.create\-link\.bulk|")
+    assert set(one.topics) == {"llegada.events", "llegada.events.bulk"}
+    assert r"payment\.link_created" in one.topics["llegada.events"]
