@@ -13,10 +13,10 @@ TESTS := $(wildcard shared/tests services/*/tests tools/*/tests tests benchmarks
 UNIMPORTED := DEP002=sniffio|httptools|provider-sandbox
 PYTEST := pytest -q -n 4 --dist loadgroup
 
-.PHONY: help setup format check test unit messaging end-to-end test-crash test-crash-points bench bench-messaging drill dashboards run run-embedded schemas clean
+.PHONY: $(shell grep -oE '^[a-z-]+:' $(firstword $(MAKEFILE_LIST)) | tr -d :)
 
 help: ## Show this
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 setup: .tools/ready ## Get uv if it is missing, and the locked environment
 
@@ -49,11 +49,17 @@ messaging: setup ## The promises of messaging alone, on the broker that AMQP_URL
 end-to-end: setup ## All processes, broker and database, stopped and killed
 	@echo "test: end to end"; $(RUN) pytest -q tests/end_to_end $(ARGS)
 
-test-crash: setup ## kill -9 of every service at random moments under load; prints lost, doubled, unknown
-	@$(RUN) python -m tests.crash.kill $(ARGS)
+test-crash: setup ## Everything at random under load, in rounds; prints lost, doubled, unknown (ARGS="--messages 100000 --write")
+	@$(RUN) python -m tests.crash.campaign $(ARGS)
 
 test-crash-points: setup ## Ends a process exactly at each named point, one after the other
 	@$(RUN) python -m tests.crash.points $(ARGS)
+
+test-crash-plants: setup ## Plants bugs, and is content only if the harness finds every one
+	@$(RUN) python -m tests.crash.plants $(ARGS)
+
+test-crash-drain: setup ## SIGTERM under load, a hundred times; nothing is handed back again and again
+	@$(RUN) python -m tests.crash.drain $(ARGS)
 
 bench-messaging: setup ## The transport beside the bare client, and the relay with millions of rows behind it
 	@$(RUN) python benchmarks/messaging.py $(ARGS)

@@ -22,16 +22,10 @@ import psycopg
 from llegada_dev.cluster import ROOT
 from llegada_dev.infrastructure import infrastructure
 from llegada_dev.ports import Ports, free_base
-from llegada_dev.system import System, system
+from llegada_dev.system import UNLIMITED, System, system
 
 ANSWERS = 20
 """Requests of the side-by-side part: each takes 2–6 s without the queue."""
-
-UNLIMITED = {
-    "PAYMENT_WORKER_BOLD_PER_SECOND": "0",
-    "NOTIFICATION_WORKER_WHATSAPP_PER_SECOND": "0",
-    "NOTIFICATION_WORKER_WHATSAPP_PER_SECOND_TO_ONE": "0",
-}
 
 
 @dataclass(frozen=True)

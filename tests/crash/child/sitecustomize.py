@@ -1,8 +1,10 @@
 """Installs the crash points in a service's process, from outside: production code knows nothing of them.
 
 Python imports this module at its start, where tests/crash/child stands in PYTHONPATH. `CRASH_AT` names the point,
-`CRASH_ON` the passage (from 1) at which the process ends itself with SIGKILL. `CRASH_PLANT` plants a bug that the
-harness must find. Leases are shortened, so that what a dead process left behind is taken up soon.
+`CRASH_ON` the passage (from 1) at which it happens, `CRASH_HOW` what: the process ends itself with SIGKILL (`kill`),
+stops itself (`stop`), or ends the broker `CRASH_BROKER` (`broker`), which is stopped before the write, so that it has
+certainly not taken it. `CRASH_PLANT` plants a bug that the harness must find (planted.py). `CRASH_LEASE`: leases of so
+many seconds, so that what a dead process left behind is taken up soon. `CRASH_COPIES`: see copies.py.
 """
 
 import asyncio
@@ -14,7 +16,8 @@ from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
 
-POINT, PASSAGE, PLANT = (os.environ.get(name, "") for name in ("CRASH_AT", "CRASH_ON", "CRASH_PLANT"))
+POINT, PASSAGE, HOW = (os.environ.get(name, "") for name in ("CRASH_AT", "CRASH_ON", "CRASH_HOW"))
+BROKER, LEASE = (int(os.environ.get(name, "0")) for name in ("CRASH_BROKER", "CRASH_LEASE"))
 _passages = 0
 _where: ContextVar[str] = ContextVar("where", default="")
 
@@ -26,7 +29,10 @@ def reached(point: str) -> None:
         return
     _passages += 1
     if _passages == int(PASSAGE or "1"):
-        os.kill(os.getpid(), signal.SIGKILL)
+        if HOW == "broker":
+            os.killpg(BROKER, signal.SIGKILL)
+        else:
+            os.kill(os.getpid(), signal.SIGSTOP if HOW == "stop" else signal.SIGKILL)
 
 
 def around(owner: Any, name: str, *, before: str = "", after: str = "", if_: Callable[..., bool] | None = None) -> None:
@@ -74,6 +80,7 @@ def inside(owner: Any, name: str, place: str) -> None:
 
 def install() -> None:
     import asyncpg
+    from tests.crash.child import copies, planted
 
     from llegada.messaging import delivery, effects, relay
     from llegada.messaging.broker import Binding
@@ -85,10 +92,9 @@ def install() -> None:
     from llegada.messaging.replays import Replayer
     from llegada.runtime.http import ProviderClient
 
-    for module in (delivery, effects):
-        setattr(module, "LEASE", timedelta(seconds=4))  # noqa: B010 - constants of the modules
-        setattr(module, "CALL_LIMIT", timedelta(seconds=3))  # noqa: B010
-
+    if LEASE:
+        _shorten_leases(delivery, effects)
+    planted.install()  # first, so that the points lie around what it breaks
     execute = asyncpg.connection.Connection.execute
 
     async def commit(self: Any, query: str, *arguments: Any, **more: Any) -> Any:
@@ -106,6 +112,7 @@ def install() -> None:
 
     # relay
     around(Relay, "_batch", before="relay.before_claim", after="relay.after_commit")
+    _stop_broker_before_write(Publisher)
     around(Publisher, "publish", before="relay.after_claim", after="relay.after_confirm")
     during(Publisher, "_one", "relay.between_write_and_confirm", 0.0005)
 
@@ -138,7 +145,12 @@ def install() -> None:
         around(store, "opening", after="request.after_key")
         around(store, "add", before="request.before_store", after="request.after_store")
         _requests()
-    _plant(Binding, Publisher, Relay)
+    copies.install()
+
+
+def _shorten_leases(*modules: Any) -> None:
+    for module in modules:
+        module.LEASE, module.CALL_LIMIT = timedelta(seconds=LEASE), timedelta(seconds=LEASE - 1)
 
 
 def _failures(consumer: Any) -> None:
@@ -177,27 +189,16 @@ def _requests() -> None:
     Parts.transaction = transaction  # type: ignore[method-assign] # the point of this module
 
 
-def _plant(binding: Any, publisher: Any, relay: Any) -> None:
-    """Bugs that the harness must find."""
-    if PLANT == "ack-before-commit":
-        consume = binding._consume
+def _stop_broker_before_write(publisher: Any) -> None:
+    """What is written to it now lies in a socket's buffer when it is killed."""
+    publish = publisher.publish
 
-        async def acked_first(self: Any, queue: str, settle: Any, message: Any) -> None:
-            await message.ack()
-            await consume(self, queue, settle, message)
+    async def wrapper(self: Any, batch: Any) -> Any:
+        if HOW == "broker" and batch and not _passages:
+            os.killpg(BROKER, signal.SIGSTOP)
+        return await publish(self, batch)
 
-        binding._consume = acked_first
-    if PLANT == "delete-before-confirm":
-        from llegada.messaging.publisher import Receipt
-
-        async def nobody_waits(self: Any, batch: Any) -> Any:
-            channel = await self.connect()
-            for message in batch:
-                asyncio.ensure_future(self._one(channel, message))  # noqa: RUF006 - the bug: nobody waits for it
-            return [Receipt.CONFIRMED] * len(batch)
-
-        publisher.publish = nobody_waits
-        around(publisher, "publish", before="relay.after_claim", after="relay.after_confirm")
+    publisher.publish = wrapper
 
 
 if "run" in sys.orig_argv:

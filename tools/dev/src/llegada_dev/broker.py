@@ -51,6 +51,10 @@ class Broker:
     def pid(self) -> int:
         return self._server.pid
 
+    @property
+    def running(self) -> bool:
+        return self._server.running
+
     def start(self) -> None:
         """Ready means: the management API answers."""
         self._server.start(90)

@@ -43,16 +43,18 @@ class Cluster:
         self._api_port = api_port
         self._next_port = services_port
 
-    def add(self, service: str, own: Mapping[str, str]) -> ServerProcess:
+    def add(self, service: str, own: Mapping[str, str], replica: int = 1) -> ServerProcess:
+        """The first replica has the service's name, the second is called `<service>-2`."""
+        name = service if replica == 1 else f"{service}-{replica}"
         port = self._api_port
-        if service != API:
+        if name != API:
             port, self._next_port = self._next_port, self._next_port + 1
-        self.ports[service] = port
+        self.ports[name] = port
         environment = {**self._environment, **own, "HOST": "127.0.0.1", "PORT": str(port)}
         command = [sys.executable, "-m", "llegada.runtime", "run", service]
         ready = _Ready(f"http://127.0.0.1:{port}/health/ready")
-        self.services[service] = ServerProcess(service, command, environment, self._log / f"{service}.log", ready)
-        return self.services[service]
+        self.services[name] = ServerProcess(name, command, environment, self._log / f"{name}.log", ready)
+        return self.services[name]
 
     def start(self) -> None:
         """All at once; returns when every one of them is ready."""

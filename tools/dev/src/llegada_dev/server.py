@@ -97,6 +97,16 @@ class ServerProcess:
         self._end_session()
         self._process = None
 
+    def ended_by_itself(self, seconds: float) -> bool:
+        """Whether it ends within `seconds` after it was asked to; it is killed otherwise."""
+        assert self._process is not None  # it was asked
+        try:
+            return self._process.wait(seconds) == 0
+        except subprocess.TimeoutExpired:
+            return False
+        finally:
+            self.kill()
+
     def kill(self) -> None:
         """SIGKILL for the process and everything of its session."""
         if self._process is None:

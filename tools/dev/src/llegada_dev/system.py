@@ -26,6 +26,13 @@ DEMO_SETTINGS = {
     ],
 }
 
+UNLIMITED = {
+    "PAYMENT_WORKER_BOLD_PER_SECOND": "0",
+    "NOTIFICATION_WORKER_WHATSAPP_PER_SECOND": "0",
+    "NOTIFICATION_WORKER_WHATSAPP_PER_SECOND_TO_ONE": "0",
+}
+"""No rate limits of our own: for a sandbox that has none."""
+
 
 @dataclass(frozen=True)
 class System:
@@ -73,10 +80,12 @@ def system(
     start: bool = True,
     webhooks: bool = True,
     more: Mapping[str, str] | None = None,
+    replicas: Mapping[str, int] | None = None,
 ) -> Iterator[System]:
     """Migrated, declared, started and ready; `queue=False` runs all in the API's process. Ends what it started.
 
-    `webhooks`: whether the sandbox tells the API by itself what became of WhatsApp messages.
+    `webhooks`: whether the sandbox tells the API by itself what became of WhatsApp messages. `replicas`: of a service,
+    where there shall be more than one.
     """
     found = infrastructure
     queue = queue and found.amqp is not None
@@ -106,7 +115,8 @@ def system(
                 everything |= addresses
         for name in own if queue else [API]:
             # The API gets everybody's settings: with QUEUE_ENABLED=false it does everybody's work.
-            cluster.add(name, everything if name == API else own[name])
+            for replica in range(1, (replicas or {}).get(name, 1) + 1):
+                cluster.add(name, everything if name == API else own[name], replica)
         stack.callback(cluster.stop)
         admin = token(secret, "admin@demo", ["staff", "admin", "operator"])
         made = System(api, providers_url, token(secret, "staff@demo", ["staff"]), admin, found, cluster, providers)
