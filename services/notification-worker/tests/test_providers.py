@@ -238,3 +238,11 @@ async def test_a_server_that_is_not_there_took_nothing() -> None:
 )
 def test_every_smtp_code_has_its_reaction(code: int, text: str, failure: type[Failure]) -> None:
     assert isinstance(failure_of(code, text), failure)
+
+
+async def test_nobody_is_called_for_the_synthetic_organization() -> None:
+    wire = Wire()
+    http = ProviderClient("whatsapp", "https://graph.test", transport=httpx.MockTransport(wire))
+    pretending = WhatsApp(http, "v23.0", {}, synthetic=9)
+    assert "key-1" in await pretending.send_text(9, "+573000000000", "hola", "key-1")
+    assert wire.bodies == []

@@ -148,3 +148,17 @@ async def test_the_misleading_403_comes_with_advice() -> None:
         await make(bold(Wire(httpx.Response(403, json={"message": "Forbidden"}))))
     assert refused.value.advice is not None
     assert "decimals" in refused.value.advice
+
+
+def test_nobody_is_called_for_the_synthetic_organization() -> None:
+    wire = Wire()
+    http = ProviderClient("bold", "https://bold.test", transport=httpx.MockTransport(wire))
+    pretending = Bold(http, {1: SecretStr("identity-key")}, synthetic=9)
+
+    async def ask() -> str:
+        link = await pretending.create_link(9, "reference-1", Money(amount=10_000), "", expiry(timedelta(hours=1)))
+        assert "reference-1" in link.url
+        return await pretending.link_status(9, link.id)
+
+    assert asyncio.run(ask()) == "EXPIRED"
+    assert (wire.asked, wire.limits) == ([], 0)

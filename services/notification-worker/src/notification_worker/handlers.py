@@ -141,6 +141,9 @@ class Notifications:
     async def clean(self) -> None:
         await self._store.clean()
 
+    async def forget(self, organization_id: int) -> None:
+        await self._store.forget(organization_id)
+
     def send(self, event: NotificationReady) -> Effect[NotificationSent]:
         if event.channel is Channel.EMAIL:
             return EmailMessage(event, self._store, self._mailer, self._sender)

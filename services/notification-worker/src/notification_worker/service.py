@@ -43,13 +43,19 @@ async def build(settings: Settings, resources: Resources) -> AsyncGenerator[Noti
     )
     async with ProviderClient("whatsapp", settings.whatsapp_url) as http:
         limits = Limits(settings.whatsapp_per_second, settings.whatsapp_per_second_to_one)
-        whatsapp = WhatsApp(http, settings.whatsapp_version, settings.whatsapp_accounts, limits)
+        synthetic = resources.settings.synthetic_organization
+        whatsapp = WhatsApp(http, settings.whatsapp_version, settings.whatsapp_accounts, limits, synthetic)
         grace = timedelta(seconds=settings.whatsapp_grace_seconds)
         yield Notifications(Store(resources.database), whatsapp, Mailer(server), settings.sender, grace)
 
 
 async def _clean(_settings: Settings, _resources: Resources, handlers: Notifications) -> None:
     await handlers.clean()
+
+
+async def _forget(_settings: Settings, resources: Resources, handlers: Notifications) -> None:
+    if resources.settings.synthetic_organization is not None:
+        await handlers.forget(resources.settings.synthetic_organization)
 
 
 service = Service(
@@ -64,5 +70,5 @@ service = Service(
         Subscription("send", Notifications.send),
         Subscription("reply", Notifications.reply),
     ),
-    periodic=(Periodic("clean-statuses", 3600, _clean),),
+    periodic=(Periodic("clean-statuses", 3600, _clean), Periodic("forget-synthetic", 600, _forget)),
 )

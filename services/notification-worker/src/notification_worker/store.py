@@ -9,6 +9,7 @@ from llegada.events.guest import GuestMessageReceived
 from llegada.events.notification import DeliveryStatus, NotificationReady, NotificationStatus
 from llegada.events.organization import OrganizationConfigured, Reply, Wording
 from llegada.events.types import OrganizationId, ReservationId
+from llegada.messaging.effects import forget
 from llegada.messaging.transaction import Database, Transaction
 from notification_worker.messages import Booking
 
@@ -45,6 +46,7 @@ select (select replies from wordings where organization_id = $1) as replies,
        (select document from bookings where reservation_id = $4 and organization_id = $1) as booking
 """
 _OPT = "update windows set opted_out = $3 where organization_id = $1 and phone = $2"
+_FORGET = "delete from bookings where organization_id = $1 and reservation_id = any($2::bigint[])"
 _CLEAN = "delete from statuses where noted_at < now() - interval '30 days'"
 
 
@@ -124,6 +126,11 @@ class Store:
         """Statuses are needed as long as an attempt may be in doubt."""
         async with self._database.transaction() as tx:
             await tx.execute(_CLEAN)
+
+    async def forget(self, organization_id: int) -> None:
+        """What is left of synthetic reservations that have been through for a while."""
+        async with self._database.transaction() as tx:
+            await tx.execute(_FORGET, organization_id, await forget(tx, organization_id))
 
     async def note_statuses(self, tx: Transaction, events: Sequence[NotificationStatus]) -> list[NotificationStatus]:
         """The highest status of each attempt stays; returns those that are news.

@@ -104,11 +104,20 @@ _BURST_TO_ONE = 10
 
 
 class WhatsApp:
-    """`accounts`: organization → sender; `version` like `v23.0`; `limits`: Meta's, unless tests want others."""
+    """`accounts`: organization → sender; `version` like `v23.0`; `limits`: Meta's, unless tests want others.
+
+    `synthetic`: the organization for which nobody is called; its messages are as good as sent.
+    """
 
     def __init__(
-        self, http: ProviderClient, version: str, accounts: Mapping[int, Account], limits: Limits = META_LIMITS
+        self,
+        http: ProviderClient,
+        version: str,
+        accounts: Mapping[int, Account],
+        limits: Limits = META_LIMITS,
+        synthetic: int | None = None,
     ) -> None:
+        self._synthetic = synthetic
         self._http = http
         self._version = version
         self._accounts = accounts
@@ -145,6 +154,8 @@ class WhatsApp:
         return await self._send(organization_id, to, content, own_key)
 
     async def _send(self, organization_id: int, to: str, content: dict[str, Any], own_key: str) -> str:
+        if organization_id == self._synthetic:
+            return f"synthetic.{own_key}"
         account = self._accounts.get(organization_id)
         if account is None:
             reason = f"organization {organization_id} has no WhatsApp account"

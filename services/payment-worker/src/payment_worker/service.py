@@ -36,12 +36,18 @@ class Settings(BaseSettings):
 @asynccontextmanager
 async def build(settings: Settings, resources: Resources) -> AsyncGenerator[Payments]:
     async with ProviderClient("bold", settings.bold_url) as http:
-        bold = Bold(http, settings.merchants, settings.bold_per_second)
+        synthetic = resources.settings.synthetic_organization
+        bold = Bold(http, settings.merchants, settings.bold_per_second, synthetic)
         yield Payments(Store(resources.database), bold, timedelta(hours=settings.link_lifetime_hours))
 
 
 async def _find_missed(settings: Settings, _resources: Resources, payments: Payments) -> None:
     await find_missed(payments, payments.store, payments.bold, timedelta(minutes=settings.ask_after_minutes))
+
+
+async def _forget(_settings: Settings, resources: Resources, payments: Payments) -> None:
+    if resources.settings.synthetic_organization is not None:
+        await payments.store.forget(resources.settings.synthetic_organization)
 
 
 service = Service(
@@ -53,5 +59,5 @@ service = Service(
         Subscription("remember", Payments.remember),
         Subscription("settle", Payments.settle),
     ),
-    periodic=(Periodic("missed-payments", 30, _find_missed),),
+    periodic=(Periodic("missed-payments", 30, _find_missed), Periodic("forget-synthetic", 600, _forget)),
 )

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from llegada.events.payment import PaymentLinkCreated, PaymentWebhookReceived
 from llegada.events.types import OrganizationId, ReservationId
+from llegada.messaging.effects import forget
 from llegada.messaging.transaction import Database, Transaction
 
 OUR_REFERENCE = re.compile(r"^reservation-([0-9]{1,18})-payment-link-[0-9]+-[0-9]+-[0-9a-f]+$")
@@ -41,6 +42,10 @@ select b.link_intent, b.ended, b.asked,
         where p.reservation_id = b.reservation_id and p.state = 'approved') as paid
 from bookings b where b.reservation_id = $1 and b.organization_id = $2
 """
+_FORGET_LINKS = """
+delete from links where organization_id = $1 and reservation_id = any($2::bigint[])
+"""
+_FORGET_BOOKINGS = "delete from bookings where organization_id = $1 and reservation_id = any($2::bigint[])"
 _BY_LINK = "select reservation_id from links where link_id = $1 and organization_id = $2"
 _LOCK = """
 select reservation_id, asked, revision from bookings where reservation_id = $1 and organization_id = $2 for update
@@ -153,6 +158,13 @@ class Store:
     async def close(self, tx: Transaction, link: OpenLink) -> None:
         """Nothing more can happen to it."""
         await tx.execute(_CLOSE, link.link_id)
+
+    async def forget(self, organization_id: int) -> None:
+        """What is left of synthetic reservations that have been through for a while."""
+        async with self._database.transaction() as tx:
+            gone = await forget(tx, organization_id)
+            await tx.execute(_FORGET_LINKS, organization_id, gone)
+            await tx.execute(_FORGET_BOOKINGS, organization_id, gone)
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         return self._database.transaction()

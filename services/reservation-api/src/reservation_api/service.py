@@ -12,6 +12,7 @@ from reservation_api.app import create_app
 from reservation_api.operations.business import measure
 from reservation_api.operations.promises import Promises
 from reservation_api.schedule.clock import invite_late_arrivals
+from reservation_api.schedule.synthetic import synthesize
 from reservation_api.timeline.projection import Projection
 
 _SHORTEST_SECRET = 32  # bytes: RFC 7518 §3.2 asks for a key as long as the hash
@@ -64,6 +65,12 @@ async def _measure(_settings: Settings, resources: Resources, _handlers: Project
     await measure(resources.database)
 
 
+async def _synthesize(settings: Settings, resources: Resources, _handlers: Projection) -> None:
+    organization = resources.settings.synthetic_organization
+    if organization is not None:
+        await synthesize(resources.database, organization, settings.frontend_url.rstrip("/"))
+
+
 service = Service(
     "reservation-api",
     Settings,
@@ -75,5 +82,6 @@ service = Service(
         Periodic("late-invitations", 15, _invite),
         Periodic("promises", 5, _judge),
         Periodic("business", 30, _measure),
+        Periodic("synthetic-reservation", 5, _synthesize),
     ),
 )

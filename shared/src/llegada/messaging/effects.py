@@ -144,6 +144,13 @@ left join effects e on e.organization_id = $4 and e.kind = $5::text and e.subjec
 """
 
 
+_FORGET = """
+delete from effects
+where organization_id = $1 and state in ('done', 'skipped') and updated_at < now() - interval '1 hour'
+returning split_part(subject, '/', 2)::bigint as reservation
+"""
+
+
 async def claim(
     connection: Transaction, key: EffectKey, *, subscriber: str, message_id: UUID, pass_number: int, owner: UUID
 ) -> Claim:
@@ -166,6 +173,11 @@ async def claim(
         doubtful=bool(row["doubtful"]),
         held_for=row["held_for"] or timedelta(seconds=1),
     )
+
+
+async def forget(tx: Transaction, organization_id: int) -> list[int]:
+    """Drop a synthetic organization's effects that ended an hour ago; returns their reservations. Nobody's guest."""
+    return [row["reservation"] for row in await tx.fetch(_FORGET, organization_id)]
 
 
 @dataclass(frozen=True)

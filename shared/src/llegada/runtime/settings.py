@@ -16,6 +16,7 @@ class RuntimeSettings(BaseSettings):
     `database_url`: `postgresql://user:password@host:port/name`. `amqp_url`: needed where `queue_enabled`.
     `queue_concurrency`: parallel effects per subscription and process. `periodic_work`: whether a service's clockworks
     run in this process beside everything else, alone (`only`), or in another process (`elsewhere`).
+    `synthetic_organization`: the id of an organization without guests, for synthetic reservations; None: none.
     """
 
     model_config = SettingsConfigDict(extra="ignore")
@@ -25,6 +26,7 @@ class RuntimeSettings(BaseSettings):
     rabbitmq_management_url: SecretStr | None = None
     queue_enabled: bool = True
     periodic_work: Literal["here", "only", "elsewhere"] = "here"
+    synthetic_organization: Annotated[int, Field(ge=1)] | None = None
     queue_concurrency: Annotated[int, Field(ge=1, le=1000)] = 5
     database_pool: Annotated[int, Field(ge=1, le=100)] = 10
     host: str = "127.0.0.1"

@@ -44,7 +44,7 @@ async def create(
         opening = await store.opening(tx, staff.organization, idempotency_key, request_hash)
         if idempotency_key is not None and not opening.is_new:
             return replayed(await store.earlier(tx, staff.organization, idempotency_key), request_hash, 201)
-        row, event = _made(wanted, staff, opening, part.frontend_url)
+        row, event = made(wanted, staff, opening, part.frontend_url)
         data = store.shown(row.as_stored(), part.frontend_url)
         answer = body(request, data, "created_background")
         message = outbox.event_message(event, envelope_of(request, event))
@@ -104,9 +104,10 @@ def replayed(earlier: store.Earlier, request_hash: bytes, status: int = 200) -> 
     return JSONResponse(earlier.answer, status, {"Idempotency-Replayed": "true"})
 
 
-def _made(
+def made(
     wanted: NewReservation, staff: Staff, opening: store.Opening, frontend_url: str
 ) -> tuple[store.NewRow, ReservationCreated]:
+    """The reservation and its event, with what was not said filled in."""
     organization = organizations.needed(opening.organization, staff.organization)
     check_in, check_out = _dates(wanted, organization)
     language, token = wanted.language or organization.language, secrets.token_urlsafe(24)
