@@ -19,3 +19,8 @@ PERIODIC = Gauge(
     "When a clockwork was last done, epoch seconds",
     ["service", "work"],
 )
+SYNTHETIC_AGE = Gauge(
+    "llegada_synthetic_reservation_age_seconds",
+    "Age of the newest synthetic reservation that came all the way through; grows while the way is not open",
+    ["organization"],
+)

@@ -9,12 +9,11 @@ locked: one makes it, all of them see how old the newest is that came through.
 import time
 from datetime import UTC, datetime, timedelta
 
-from prometheus_client import Gauge
-
 from llegada.events.types import OrganizationId
 from llegada.messaging import outbox
 from llegada.messaging.envelope import Lane, first
 from llegada.messaging.transaction import Database, Transaction
+from llegada.runtime import metrics
 from reservation_api.access import Staff
 from reservation_api.reservations import store
 from reservation_api.reservations.routes import made
@@ -26,12 +25,6 @@ MOST_OPEN = 10
 """While so many are on their way no more are made: an outage of a day leaves ten behind."""
 _KEPT = "1 hour"
 _NAME = "Llegada synthetic"
-
-AGE = Gauge(
-    "llegada_synthetic_reservation_age_seconds",
-    "Age of the newest synthetic reservation that came all the way through; grows while the way is not open",
-    ["organization"],
-)
 
 _SET_UP = """
 insert into organizations (organization_id, name, time_zone, language, channels)
@@ -68,7 +61,7 @@ async def synthesize(database: Database, organization_id: int, frontend_url: str
             await _make(tx, organization_id, frontend_url)
         await tx.execute(_CLEAN, organization_id)
     since = (state["came_through"] or state["oldest"] or at).timestamp()
-    AGE.labels(organization=organization_id).set_function(lambda: time.time() - since)
+    metrics.SYNTHETIC_AGE.labels(organization=organization_id).set_function(lambda: time.time() - since)
     return bool(due and state["open"] < MOST_OPEN)
 
 
