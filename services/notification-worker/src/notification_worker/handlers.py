@@ -39,6 +39,7 @@ from llegada.events.reservation import (
     ReservationInvitationDue,
     ReservationPinRequested,
 )
+from llegada.events.statement import StatementMailed, StatementMailRequested
 from llegada.events.types import Channel
 from llegada.messaging.effects import Attempt, Effect, EffectKey, Found, NotWanted, SendAgain
 from llegada.messaging.failures import Permanent
@@ -50,6 +51,7 @@ from notification_worker.mail import Mail, Mailer
 from notification_worker.messages import take
 from notification_worker.receipts import find_out, receipt, reservation_of
 from notification_worker.replies import GuestReply
+from notification_worker.statement_mail import StatementMail
 from notification_worker.store import BeforeSending, Store
 from notification_worker.texts import Texts, answered, masked, template_name, template_parameters, written
 from notification_worker.whatsapp import RE_ENGAGEMENT, UNREACHABLE, Template, WhatsApp
@@ -137,6 +139,9 @@ class Notifications:
 
     def reply(self, event: GuestReplyReady) -> Effect[GuestMessageAnswered]:
         return GuestReply(event, self._store, self._whatsapp, self._grace)
+
+    def send_statement(self, event: StatementMailRequested) -> Effect[StatementMailed]:
+        return StatementMail(event, self._mailer, self._sender)
 
     async def clean(self) -> None:
         await self._store.clean()

@@ -13,6 +13,7 @@ from typing import Literal
 import aiosmtplib
 from pydantic import SecretStr
 
+from llegada.events.file import File
 from llegada.messaging import tracing
 from llegada.messaging.failures import Credentials, Failure, OutcomeUnknown, Permanent, Transient
 
@@ -44,6 +45,7 @@ class Mail:
     plain: str
     html: str
     date: datetime
+    attachment: File | None = None
 
     def written(self) -> EmailMessage:
         message = EmailMessage()
@@ -55,6 +57,10 @@ class Mail:
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's out-of-office shall answer
         message.set_content(self.plain)
         message.add_alternative(self.html, subtype="html")
+        if self.attachment is not None:
+            kind, _, subtype = self.attachment.media_type.partition("/")
+            content, name = self.attachment.read(), self.attachment.name
+            message.add_attachment(content, maintype=kind, subtype=subtype, filename=name)
         return message
 
 

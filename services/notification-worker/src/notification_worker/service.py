@@ -69,6 +69,7 @@ service = Service(
         Subscription("note-message", Notifications.note_message),
         Subscription("send", Notifications.send),
         Subscription("reply", Notifications.reply),
+        Subscription("send-statement", Notifications.send_statement),
     ),
     periodic=(Periodic("clean-statuses", 3600, _clean), Periodic("forget-synthetic", 600, _forget)),
 )
