@@ -4,7 +4,8 @@
 
 Consuming: a quorum queue is filled, then emptied by one process: the bare client (aiormq) and FastStream, which only
 acknowledge, and the API's projection, which commits inbox, state and timeline first (metrics on). Relaying: rows of an
-outbox until the broker has confirmed them, with an empty outbox behind them and with `--waiting` rows (bulk lane).
+outbox until the broker has confirmed them, with an empty outbox behind them and, in a database beside it, with
+`--waiting` rows (bulk lane); rounds alternate.
 """
 
 import argparse
@@ -27,6 +28,7 @@ import uvloop
 from faststream import AckPolicy
 from faststream.rabbit import Channel, RabbitBroker, RabbitMessage, RabbitQueue
 from pamqp.commands import Basic
+from sqlalchemy import make_url
 
 from llegada.events.payment import PaymentLinkCreated
 from llegada.events.types import Money, OrganizationId, ReservationId
@@ -74,6 +76,15 @@ class Stage:
                 " from generate_series(1, %s) n",
                 (self.messages,),
             )
+
+    def beside(self, name: str) -> "Stage":
+        """Another database on the same server, prepared alike."""
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            connection.execute(f'create database "{name}"'.encode())
+        url = make_url(self.database_url).set(database=name).render_as_string(hide_password=False)
+        other = Stage(url, self.broker_url, self.messages)
+        other.prepare()
+        return other
 
     async def declare(self) -> None:
         async with await aio_pika.connect(self.broker_url) as connection:
@@ -223,28 +234,36 @@ async def consuming(stage: Stage, rounds: int) -> dict[str, float]:
     return {name: stage.messages / statistics.median(found) for name, found in seconds.items()}
 
 
-async def relaying(stage: Stage, rounds: int) -> float:
-    """Rows a second until the last one is confirmed: median."""
-    found = []
+async def relaying(outboxes: dict[str, Stage], rounds: int) -> dict[str, float]:
+    """Rows a second until the last one is confirmed: median of alternating rounds."""
+    seconds: dict[str, list[float]] = {name: [] for name in outboxes}
+    for _ in range(rounds):
+        for name, stage in outboxes.items():
+            seconds[name].append(await _relayed(stage))
+    return {name: outboxes[name].messages / statistics.median(found) for name, found in seconds.items()}
+
+
+async def _relayed(stage: Stage) -> float:
     async with AsyncExitStack() as stack:
         database, own = stage.database(), stage.database("none", pooled=False)
         stack.push_async_callback(database.engine.dispose)
         stack.push_async_callback(own.engine.dispose)
-        for _ in range(rounds):
-            async with database.transaction() as tx:
-                events = stage.events()
-                for start in range(0, len(events), 1000):
-                    await add(tx, events[start : start + 1000])
-            relay = Relay(service.name, own, Publisher(stage.broker_url, "bench relay"))
-            started = time.perf_counter()
-            task = asyncio.create_task(relay.run())
-            await eventually(lambda: _none_left(database), 600)
-            found.append(stage.messages / (time.perf_counter() - started))
-            relay.stop()
-            await task
-        async with await aio_pika.connect(stage.broker_url) as connection:
-            await (await (await connection.channel()).get_queue(QUEUE, ensure=False)).purge()
-    return statistics.median(found)
+        async with database.transaction() as tx:
+            events = stage.events()
+            for start in range(0, len(events), 1000):
+                await add(tx, events[start : start + 1000])
+        relay = Relay(service.name, own, Publisher(stage.broker_url, "bench relay"))
+        started = time.perf_counter()
+        task = asyncio.create_task(relay.run())
+        await eventually(lambda: _none_left(database), 600)
+        seconds = time.perf_counter() - started
+        relay.stop()
+        await task
+    async with await aio_pika.connect(stage.broker_url) as connection:
+        channel = await connection.channel()
+        for name in (QUEUE, f"{QUEUE}.bulk"):
+            await (await channel.get_queue(name, ensure=False)).purge()
+    return seconds
 
 
 async def _none_left(database: Database) -> bool:
@@ -286,26 +305,22 @@ def main() -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(stage.declare())
             rates = runner.run(consuming(stage, chosen.rounds))
-            alone = runner.run(relaying(stage, chosen.rounds))
-            behind = None
+            outboxes = {"nothing": stage}
             if chosen.waiting:
-                wait_behind(stage, chosen.waiting)
-                behind = runner.run(relaying(stage, chosen.rounds))
-    table = report(rates, alone, behind, chosen.waiting, chosen.messages, chosen.rounds)
+                outboxes[f"{chosen.waiting:,} waiting rows"] = behind = stage.beside("waiting")
+                wait_behind(behind, chosen.waiting)
+            relayed = runner.run(relaying(outboxes, chosen.rounds))
+    table = report(rates, relayed, chosen.messages, chosen.rounds)
     print(table)
     if chosen.write:
         (ROOT / "docs" / "benchmark-messaging.md").write_text(table)
     return 0
 
 
-def report(
-    rates: dict[str, float], alone: float, behind: float | None, waiting: int, messages: int, rounds: int
-) -> str:
-    base = rates["bare client"]
+def report(rates: dict[str, float], relayed: dict[str, float], messages: int, rounds: int) -> str:
+    base, alone = rates["bare client"], relayed["nothing"]
     rows = [f"| {name} | {rate:,.0f} | {rate / base:.2f} |" for name, rate in rates.items()]
-    relay = [f"| nothing | {alone:,.0f} | 1.00 |"]
-    if behind is not None:
-        relay.append(f"| {waiting:,} waiting rows | {behind:,.0f} | {behind / alone:.2f} |")
+    relay = [f"| {name} | {rate:,.0f} | {rate / alone:.2f} |" for name, rate in relayed.items()]
     return "\n".join(
         [
             "# Benchmark of the transport",
