@@ -47,7 +47,8 @@ messaging: setup ## The promises of messaging alone, on the broker that AMQP_URL
 	@$(DEV) exec -- $(PYTEST) shared/tests/messaging $(ARGS)
 
 end-to-end: setup ## All processes, broker and database, stopped and killed
-	@echo "test: end to end"; $(RUN) pytest -q tests/end_to_end $(ARGS)
+	@echo "test: end to end"; $(RUN) pytest -q -n 2 --dist loadfile -m "not alone" tests/end_to_end $(ARGS)
+	@echo "test: end to end, what takes its time"; $(RUN) pytest -q -m alone tests/end_to_end $(ARGS)
 
 test-crash: setup ## Everything at random under load, in rounds; prints lost, doubled, unknown (ARGS="--messages 100000 --write")
 	@$(RUN) python -m tests.crash.campaign $(ARGS)

@@ -121,7 +121,7 @@ def test_a_person_sees_one_organization_also_under_the_services_own_login(databa
     with psycopg.connect(database_of[KEEPER]) as connection:
         connection.execute(
             b"insert into reservation_api.organizations (organization_id, name, time_zone, language, channels)"
-            b" values (1, 'A', 'America/Bogota', 'es', '{}')"
+            b" values (1, 'A', 'America/Bogota', 'es', '{}') on conflict do nothing"
         )
         connection.execute(b"set local role llegada_app")
         rows = connection.execute(b"select count(*) from reservation_api.organizations").fetchone()

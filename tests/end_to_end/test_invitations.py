@@ -23,6 +23,7 @@ def settings(**invitations: object) -> dict[str, object]:
     return {"name": "Hostal Demo", "timeZone": ZONE.key, "invitations": invitations}
 
 
+@pytest.mark.alone
 def test_a_hundred_invitations_take_as_long_as_the_providers_do_and_staff_overtake_them(desk: Desk) -> None:
     tomorrow = datetime.now(ZONE).date() + timedelta(days=1)
     stay = {"checkInDate": str(tomorrow), "checkOutDate": str(tomorrow + timedelta(days=2)), "arrivalTime": "23:00"}

@@ -37,6 +37,7 @@ def test_the_api_alone_takes_reservations_and_late_workers_work_them(desk: Desk)
     assert len(desk.effects(provider="whatsapp")) == 10
 
 
+@pytest.mark.alone
 def test_without_a_broker_reservations_are_accepted_fast_and_worked_later(desk: Desk) -> None:
     desk.clear()
     _start_workers(desk)
