@@ -60,7 +60,7 @@ def judge(made: System, ids: Sequence[int], after: int = 0) -> Result:
     unknown = _unknown(made, "payment_worker", after)
     result.unknown_links = sum(unknown.values())
     result.lost_links = sum(row[2] not in urls for row in rows)
-    result.orphan_links, result.explained_links = _beyond(links, unknown, (row[0] for row in rows))
+    result.orphan_links, result.explained_links = beyond(links, unknown, (row[0] for row in rows))
 
     by_phone = {row[1].removeprefix("+"): row[0] for row in rows}
     sent = [e["recipient"] for e in effects if e["provider"] == "whatsapp"]
@@ -68,7 +68,7 @@ def judge(made: System, ids: Sequence[int], after: int = 0) -> Result:
     unknown = _unknown(made, "notification_worker", after)
     result.unknown_messages = sum(unknown.values())
     result.lost_messages = sum(row[0] not in messages for row in rows)
-    result.doubled_messages, result.explained_messages = _beyond(messages, unknown, by_phone.values())
+    result.doubled_messages, result.explained_messages = beyond(messages, unknown, by_phone.values())
 
     if query(made, "select to_regclass('crash.handled') is not null")[0][0]:
         result.handled_twice = int(query(made, _TWICE)[0][0])
@@ -85,7 +85,7 @@ def _unknown(made: System, schema: LiteralString, after: int) -> dict[int, int]:
     return dict(query(made, statement, after))
 
 
-def _beyond(made: Counter[Any], unknown: dict[int, int], wanted: Iterable[int]) -> tuple[int, int]:
+def beyond(made: Counter[Any], unknown: dict[int, int], wanted: Iterable[int]) -> tuple[int, int]:
     """Effects beyond one for each that was wanted, and how many of them logged unknown outcomes explain."""
     beyond = made - Counter(dict.fromkeys(wanted, 1))
     return beyond.total(), sum(min(count, unknown.get(key, 0)) for key, count in beyond.items())

@@ -5,6 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import uvloop
 
@@ -19,7 +20,7 @@ class Proxy:
         self.delay = 0.0
         self.refusing = False
         self.loop = uvloop.new_event_loop()
-        self._port, self.target_port = port, target_port
+        self.port, self.target_port = port, target_port
         self.open: set[_Half] = set()
 
     @contextmanager
@@ -28,7 +29,7 @@ class Proxy:
         thread = threading.Thread(target=self._serve, args=[listening], daemon=True)
         thread.start()
         if not listening.wait(10):
-            raise AssertionError(f"the proxy does not listen on port {self._port}")
+            raise AssertionError(f"the proxy does not listen on port {self.port}")
         try:
             yield self
         finally:
@@ -45,9 +46,14 @@ class Proxy:
 
     def _serve(self, listening: threading.Event) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.run_until_complete(self.loop.create_server(lambda: _Client(self), "127.0.0.1", self._port))
+        server = self.loop.run_until_complete(self.loop.create_server(lambda: _Client(self), "127.0.0.1", self.port))
         listening.set()
         self.loop.run_forever()
+        server.close()
+        self._cut()
+        self.loop.run_until_complete(server.wait_closed())
+        self.loop.run_until_complete(asyncio.sleep(0))  # every socket is told that it is closed
+        self.loop.close()
 
 
 class _Half(asyncio.Protocol):
@@ -62,8 +68,7 @@ class _Half(asyncio.Protocol):
         self._ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's has its methods, and is no subclass
         self._proxy.open.add(self)
 
     def data_received(self, data: bytes) -> None:
