@@ -17,10 +17,14 @@ from reservation_api.operations import dead_letters
 from reservation_api.operations import routes as operations
 from reservation_api.organizations import routes as organizations
 from reservation_api.parts import BoldWebhooks, Parts, WhatsAppWebhooks
+from reservation_api.people import routes as people
 from reservation_api.reservations import actions
 from reservation_api.reservations import routes as reservations
 from reservation_api.schedule import routes as schedule
 from reservation_api.sire import routes as sire
+from reservation_api.statements import routes as statements
+from reservation_api.statements import work_times
+from reservation_api.tasks import routes as tasks
 from reservation_api.timeline import routes as timeline
 from reservation_api.timeline.stream import Stream
 from reservation_api.webhooks import routes as webhooks
@@ -107,6 +111,10 @@ def api() -> FastAPI:
         schedule,
         sire,
         webhooks,
+        statements,
+        work_times,
+        tasks,
+        people,
     ):
         app.include_router(room.router)
     return app

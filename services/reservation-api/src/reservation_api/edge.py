@@ -12,6 +12,8 @@ from reservation_api.problems import TooLarge, WrongType, of_error
 MOST_BYTES = 64 * 1024
 MOST_WEBHOOK_BYTES = 3 * 1024 * 1024
 """Meta sends up to a thousand updates at once, up to 3 MB."""
+MOST_IMPORT_BYTES = 1024 * 1024
+"""Two thousand work times at once."""
 _SANE_ID = re.compile(r"^[A-Za-z0-9._:-]{1,100}$")
 REQUEST_ID = "request_id"
 """Key in the ASGI scope's state: the correlation id of everything that this request causes."""
@@ -47,13 +49,19 @@ class Edge:
             await send(message)
 
         try:
-            most = MOST_WEBHOOK_BYTES if scope["path"].startswith("/api/webhooks/") else MOST_BYTES
+            most = _most(scope["path"])
             _check(scope["method"], headers, most)
             await self._app(scope, _bounded(receive, most), answer)
         except Exception as error:  # noqa: BLE001 - the last resort: every error is answered, and logged there
             if started:  # Starlette answers an unforeseen error itself before it lets it out (problems.py)
                 return
             await of_error(scope["path"], error)(scope, receive, answer)
+
+
+def _most(path: str) -> int:
+    if path.startswith("/api/webhooks/"):
+        return MOST_WEBHOOK_BYTES
+    return MOST_IMPORT_BYTES if path == "/api/work-times" else MOST_BYTES
 
 
 def _check(method: str, headers: dict[bytes, bytes], most: int) -> None:

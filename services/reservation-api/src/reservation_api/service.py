@@ -13,6 +13,7 @@ from reservation_api.operations.business import measure
 from reservation_api.operations.promises import Promises
 from reservation_api.schedule.clock import invite_late_arrivals
 from reservation_api.schedule.synthetic import synthesize
+from reservation_api.statements.clock import order_statements
 from reservation_api.timeline.projection import Projection
 
 _SHORTEST_SECRET = 32  # bytes: RFC 7518 §3.2 asks for a key as long as the hash
@@ -53,6 +54,10 @@ async def build(_settings: Settings, _resources: Resources) -> AsyncGenerator[Pr
     yield Projection(Promises())
 
 
+async def _statements(_settings: Settings, resources: Resources, _handlers: Projection) -> None:
+    await order_statements(resources.database)
+
+
 async def _invite(settings: Settings, resources: Resources, _handlers: Projection) -> None:
     await invite_late_arrivals(resources.database, settings.frontend_url.rstrip("/"))
 
@@ -83,5 +88,6 @@ service = Service(
         Periodic("promises", 5, _judge),
         Periodic("business", 30, _measure),
         Periodic("synthetic-reservation", 5, _synthesize),
+        Periodic("monthly-statements", 60, _statements),
     ),
 )

@@ -27,9 +27,14 @@ def envelope_of(request: Request, event: Event) -> Envelope:
 
 async def tell(tx: Transaction, request: Request, part: Parts, events: Sequence[Event]) -> list[int]:
     """Write events into the caller's transaction; returns their outbox rows, for `work`."""
+    return await tell_as(tx, part, [(event, envelope_of(request, event)) for event in events])
+
+
+async def tell_as(tx: Transaction, part: Parts, events: Sequence[tuple[Event, Envelope]]) -> list[int]:
+    """As `tell`, for who needs to know the messages' ids."""
     inline = part.resources.inline
     held = None if inline is None else inline.held_until()
-    messages = [outbox.event_message(event, envelope_of(request, event)) for event in events]
+    messages = [outbox.event_message(event, envelope) for event, envelope in events]
     return await outbox.add(tx, messages, [held] * len(messages))
 
 

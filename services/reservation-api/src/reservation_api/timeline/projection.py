@@ -10,17 +10,30 @@ from typing import Any
 
 from llegada.events.event import Event
 from llegada.events.guest import GuestEvent
+from llegada.events.job import JobFailed
+from llegada.events.person import UserEvent
 from llegada.events.sire import SireFilingPrepared
+from llegada.events.statement import StatementEvent
+from llegada.events.task import TaskEvent
+from llegada.messaging.envelope import Envelope
 from llegada.messaging.subscription import Batch
 from llegada.messaging.transaction import Transaction
 from reservation_api.conversations import store as conversations
+from reservation_api.documents import store as documents
 from reservation_api.operations.promises import Promises
+from reservation_api.people import store as people
 from reservation_api.reservations.lifecycle import changes, later
 from reservation_api.sire import store as sire
+from reservation_api.statements import store as statements
+from reservation_api.tasks import store as tasks
 from reservation_api.timeline import store
 from reservation_api.timeline.steps import advance, expect
 
+_BACK_OFFICE = (JobFailed, StatementEvent, TaskEvent, UserEvent)
 _PRIVATE = {
+    "file",
+    "title",
+    "person",
     "organization_id",
     "reservation_id",
     "guest_name",
@@ -57,7 +70,19 @@ class Projection:
                 _take(known[entry.subject], entry.event)
         await store.save(tx, entries, known)
         await sire.take(tx, [d.event for d in batch if isinstance(d.event, SireFilingPrepared)])
+        await _back_office([(d.envelope, d.event) for d in batch if isinstance(d.event, _BACK_OFFICE)], tx)
         await conversations.mark(tx, [d.event for d in batch if isinstance(d.event, GuestEvent)])
+
+
+async def _back_office(events: list[tuple[Envelope, Event]], tx: Transaction) -> None:
+    """Documents, statements, tasks and life cycles: nothing to do for most batches."""
+    if not events:
+        return
+    failed = await documents.take(tx, events)
+    alone = [event for _, event in events]
+    await statements.take(tx, alone, failed)
+    await tasks.take(tx, alone)
+    await people.take(tx, events)
 
 
 def _reservation(event: Event) -> int | None:

@@ -1,0 +1,89 @@
+"""Files that staff download: ordered, ready, or failed for a reason."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import asyncpg
+
+from llegada.events.file import File
+from llegada.events.job import JobFailed
+from llegada.events.person import DocumentReady, DocumentRequested
+from llegada.events.statement import StatementReady
+from llegada.messaging.envelope import Envelope
+from llegada.messaging.transaction import Transaction
+
+_ORDER = """
+insert into documents (organization_id, subject, key, kind, request_id) values ($1, $2, $3, $4, $5)
+on conflict (organization_id, subject, key) do nothing
+"""
+_READY = """
+insert into documents as d (organization_id, subject, key, kind, request_id, state, name, media_type, sha256, pages,
+                            content, ready_at)
+values ($1, $2, $3, $4, $5, 'ready', $6, $7, $8, $9, $10, now())
+on conflict (organization_id, subject, key) do update
+set state = 'ready', reason = null, advice = null, name = excluded.name, media_type = excluded.media_type,
+    sha256 = excluded.sha256, pages = excluded.pages, content = excluded.content, ready_at = now()
+where d.state <> 'ready'
+"""
+_FAIL = """
+update documents set state = 'failed', reason = $2, advice = $3
+where request_id = $1 and state <> 'ready' returning organization_id, subject, key
+"""
+_ONE = """
+select state, reason, name, media_type, sha256, pages, content from documents
+where organization_id = $1 and subject = $2 and key = $3
+"""
+_LIST = """
+select key, kind, state, reason, advice, name, sha256, pages, requested_at, ready_at from documents
+where organization_id = $1 and subject = $2 order by requested_at desc, key limit 200
+"""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A document that will not come, unless its dead letter is replayed."""
+
+    organization_id: int
+    subject: str
+    key: str
+
+
+async def order(tx: Transaction, organization_id: int, subject: str, key: str, kind: str, request_id: UUID) -> None:
+    """`request_id`: the message that orders it. Ordering what was ordered changes nothing."""
+    await tx.execute(_ORDER, organization_id, subject, key, kind, request_id)
+
+
+async def take(tx: Transaction, events: Sequence[tuple[Envelope, object]]) -> list[Failed]:
+    """What the worker says about documents; returns those that have failed."""
+    failed: list[Failed] = []
+    for envelope, event in events:
+        match event:
+            case DocumentRequested():
+                await order(tx, event.organization_id, event.subject, str(event.key), event.kind, envelope.id)
+            case DocumentReady():
+                await _ready(tx, event.organization_id, event.subject, str(event.key), event.kind, event.file, envelope)
+            case StatementReady():
+                key = str(event.edition)
+                await _ready(tx, event.organization_id, event.subject, key, "statement", event.file, envelope)
+            case JobFailed() if envelope.causation_id is not None:
+                rows = await tx.fetch(_FAIL, UUID(envelope.causation_id), event.reason, event.advice)
+                failed += [Failed(**dict(row)) for row in rows]
+    return failed
+
+
+async def one(tx: Transaction, organization_id: int, subject: str, key: str) -> asyncpg.Record | None:
+    """With its content."""
+    return await tx.fetchrow(_ONE, organization_id, subject, key)
+
+
+async def of_subject(tx: Transaction, organization_id: int, subject: str) -> list[asyncpg.Record]:
+    """Newest first, without their contents."""
+    return await tx.fetch(_LIST, organization_id, subject)
+
+
+async def _ready(
+    tx: Transaction, organization_id: int, subject: str, key: str, kind: str, file: File, envelope: Envelope
+) -> None:
+    about = file.name, file.media_type, file.sha256, file.pages, file.read()
+    await tx.execute(_READY, organization_id, subject, key, kind, envelope.id, *about)

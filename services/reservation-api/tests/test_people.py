@@ -1,0 +1,133 @@
+"""People are numbered without gaps; their life cycle is shown as the worker tells it, whatever the order."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from llegada.events.event import Event
+from llegada.events.file import File
+from llegada.events.person import DocumentReady, DocumentRequested, LifecycleChanged, LifecycleCreated
+from llegada.messaging.envelope import Lane, first
+from llegada.messaging.subscription import Delivered
+from llegada.messaging.transaction import Database
+from reservation_api.timeline.projection import Projection
+
+NEW = {"name": "Luz Marina", "email": "luz@hostal.test", "position": "Recepcionista", "startsOn": "2026-11-01"}
+
+
+async def project(database: Database, *events: Event) -> None:
+    for event in events:
+        envelope = first(event, source="tests", correlation_id="1", lane=Lane.BULK, traceparent=None)
+        async with database.transaction() as tx:
+            await Projection().project([Delivered(event, envelope)], tx)
+
+
+async def create(client: httpx.AsyncClient, **changes: Any) -> int:
+    answer = await client.post("/api/users", json={**NEW, **changes})
+    assert answer.status_code == 201, answer.text
+    number: int = answer.json()["data"]["id"]
+    return number
+
+
+def lifecycle(user: int, revision: int, **changes: Any) -> LifecycleCreated | LifecycleChanged:
+    kind = LifecycleCreated if revision == 1 else LifecycleChanged
+    known = {"organization_id": 1, "user_id": user, "revision": revision, "status": "onboarding", "progress": 14}
+    more = {"steps": {"arl": {"status": "registered"}}, "what": f"step {revision}", "by": "admin"}
+    return kind.model_validate({**known, **more, **changes})
+
+
+async def told(database: Database, kind: str) -> int:
+    async with database.connection() as connection:
+        number: int = await connection.fetchval("select count(*) from outbox where type = $1", kind)
+    return number
+
+
+async def test_people_are_numbered_without_gaps_and_each_once(client: httpx.AsyncClient, database: Database) -> None:
+    wanted = [client.post("/api/users", json={**NEW, "email": f"p{n % 4}@hostal.test"}) for n in range(12)]
+    codes = [answer.status_code for answer in await asyncio.gather(*wanted)]
+    assert (codes.count(201), codes.count(409)) == (4, 8)
+    listed = (await client.get("/api/users")).json()
+    assert [user["number"] for user in listed["data"]] == [1, 2, 3, 4]
+    assert await told(database, "user.created") == 4
+
+
+async def test_a_life_cycle_is_pending_until_the_worker_tells_it_and_then_the_newest_is_true(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    user = await create(client)
+    path = f"/api/users/{user}/lifecycle"
+    assert (await client.get(path)).json()["data"]["status"] == "pending"
+    newest = lifecycle(user, 3, status="active", progress=100)
+    await project(database, lifecycle(user, 1), newest, lifecycle(user, 2), newest)
+    shown = (await client.get(path)).json()["data"]
+    assert (shown["status"], shown["progress"], shown["revision"]) == ("active", 100, 3)
+    assert [entry["what"] for entry in shown["history"]] == ["step 1", "step 2", "step 3"]
+
+
+async def test_a_step_is_recorded_and_told(client: httpx.AsyncClient, database: Database) -> None:
+    user = await create(client)
+    result = {"status": "registered", "number": "A-1", "provider": "SURA"}
+    assert (await client.put(f"/api/users/{user}/lifecycle/arl", json=result)).status_code == 200
+    assert await told(database, "lifecycle.step_recorded") == 1
+    await project(database, lifecycle(user, 1))
+    assert (await client.put(f"/api/users/{user}/lifecycle/certificate", json=result)).status_code == 409
+    assert (await client.put(f"/api/users/{user}/lifecycle/dreams", json=result)).status_code == 422
+
+
+async def test_who_leaves_leaves_once_and_is_gone_when_archived(client: httpx.AsyncClient, database: Database) -> None:
+    user = await create(client)
+    leaving = {"exitOn": "2026-12-31", "reason": "moves away"}
+    assert (await client.post(f"/api/users/{user}/offboarding", json=leaving)).status_code == 200
+    assert (await client.post(f"/api/users/{user}/offboarding", json=leaving)).status_code == 409
+    await project(database, lifecycle(user, 2, status="archived", progress=100))
+    assert (await client.get(f"/api/users/{user}")).json()["data"]["active"] is False
+
+
+async def test_a_document_is_ordered_made_and_downloaded(client: httpx.AsyncClient, database: Database) -> None:
+    user = await create(client)
+    ordered = await client.post(f"/api/users/{user}/documents", json={"kind": "contract"})
+    assert ordered.status_code == 201, ordered.text
+    key = ordered.json()["data"]["key"]
+    [listed] = (await client.get(f"/api/users/{user}/documents")).json()["data"]
+    assert (listed["state"], listed["kind"]) == ("requested", "contract")
+    file = File.of("contract.pdf", b"%PDF-1.7", 1)
+    known = {"organization_id": 1, "user_id": user, "key": key, "kind": "contract", "file": file}
+    await project(database, DocumentReady.model_validate(known))
+    answer = await client.get(f"/api/users/{user}/documents/{key}/pdf")
+    assert (answer.content, answer.headers["etag"]) == (b"%PDF-1.7", f'"{file.sha256}"')
+    assert (await client.get(f"/api/users/{user}/documents/{uuid4()}/pdf")).status_code == 404
+
+
+async def test_a_certificate_that_the_worker_orders_is_listed_as_well(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    user = await create(client)
+    employment = {"position": "Recepcionista", "starts_on": date(2026, 1, 1)}
+    about = {"name": "Luz", "employer": "Hostal", "employment": employment, "issued_on": date(2026, 12, 31)}
+    known = {"organization_id": 1, "user_id": user, "key": uuid4(), "kind": "certificate", **about}
+    await project(database, DocumentRequested.model_validate(known))
+    [listed] = (await client.get(f"/api/users/{user}/documents")).json()["data"]
+    assert listed["state"] == "requested"
+
+
+@pytest.mark.parametrize(
+    "change", [{"contractType": "fixed_term"}, {"endsOn": "2026-01-01"}, {"email": "nobody"}, {"salary": 0}]
+)
+async def test_impossible_people_are_refused(client: httpx.AsyncClient, change: dict[str, Any]) -> None:
+    assert (await client.post("/api/users", json={**NEW, **change})).status_code == 422
+
+
+async def test_people_are_the_admins_business_and_their_own_organizations(
+    client: httpx.AsyncClient, token: Callable[..., str]
+) -> None:
+    user = await create(client)
+    staff = {"Authorization": f"Bearer {token(roles=['staff'])}"}
+    assert (await client.get(f"/api/users/{user}", headers=staff)).status_code == 403
+    stranger = {"Authorization": f"Bearer {token(organization=2)}"}
+    assert (await client.get(f"/api/users/{user}", headers=stranger)).status_code == 404
+    assert (await client.get(f"/api/users/{user}/lifecycle", headers=stranger)).status_code == 404
