@@ -73,6 +73,8 @@ drill: setup ## Breaks a running system; every alert must fire and go away (ARGS
 
 dashboards: setup ## Write Grafana's dashboards; ARGS=--check runs every query on a system that runs
 	@$(DEV) dashboards $(ARGS)
+bench-statements: setup ## 200 statements at a time against one after the other: time and memory
+	@$(RUN) python benchmarks/statements.py $(ARGS)
 
 run: setup ## Everything on this machine, with a demo reservation (ARGS="--no-demo --latency 0")
 	@$(DEV) run $(ARGS)
