@@ -66,8 +66,8 @@ async def take(tx: Transaction, events: Sequence[tuple[Envelope, object]]) -> li
             case StatementReady():
                 key = str(event.edition)
                 await _ready(tx, event.organization_id, event.subject, key, "statement", event.file, envelope)
-            case JobFailed() if envelope.causation_id is not None:
-                rows = await tx.fetch(_FAIL, UUID(envelope.causation_id), event.reason, event.advice)
+            case JobFailed():
+                rows = await tx.fetch(_FAIL, _cause(envelope), event.reason, event.advice)
                 failed += [Failed(**dict(row)) for row in rows]
     return failed
 
@@ -80,6 +80,14 @@ async def one(tx: Transaction, organization_id: int, subject: str, key: str) -> 
 async def of_subject(tx: Transaction, organization_id: int, subject: str) -> list[asyncpg.Record]:
     """Newest first, without their contents."""
     return await tx.fetch(_LIST, organization_id, subject)
+
+
+def _cause(envelope: Envelope) -> UUID | None:
+    """The message that it came from; None for a foreign one: it ordered no document."""
+    try:
+        return UUID(envelope.causation_id or "")
+    except ValueError:
+        return None
 
 
 async def _ready(
