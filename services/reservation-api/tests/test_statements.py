@@ -118,6 +118,23 @@ async def test_an_import_is_all_or_none(client: httpx.AsyncClient) -> None:
     assert (await client.get("/api/work-times")).json()["meta"]["total"] == 0
 
 
+async def test_imports_and_runs_at_the_same_time_neither_lock_each_other_out_nor_change_what_is_billed(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    users = [await person(client, f"P{n}") for n in range(3)]
+    times = [work(user, f"w{9 - n}-{user}") for user in users for n in range(10)]
+    await take_in(client, *times)
+    changed = [{**entry, "minutes": 7} for entry in reversed(times)]
+    imports = [client.post("/api/work-times", json={"workTimes": part}) for part in (changed, times, changed)]
+    answers = await asyncio.gather(*imports, *(client.post("/api/statements/run", json={}) for _ in range(4)))
+    assert {answer.status_code for answer in answers} == {200}
+    ordered = {entry.minutes for _, event in await requested(database) for entry in event.entries}
+    assert ordered <= {7, 90}
+    listed = (await client.get("/api/work-times", params={"pageSize": 200})).json()["data"]
+    told = sorted(entry.minutes for _, event in await requested(database) for entry in event.entries)
+    assert sorted(entry["minutes"] for entry in listed) == told, "what was billed is what is stored"
+
+
 async def test_two_thousand_work_times_fit_into_one_import(client: httpx.AsyncClient) -> None:
     user = await person(client)
     assert (await take_in(client, *[work(user, f"w{n}") for n in range(2000)]))["created"] == 2000

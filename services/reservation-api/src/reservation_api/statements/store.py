@@ -38,10 +38,7 @@ select (select count(*) from stored where created) as created,
           and (w.user_id, w.client_id, w.client_name, w.worked_on, w.minutes, w.kind)
               is distinct from (n.user_id, n.client_id, n.client_name, n.worked_on, n.minutes, n.kind)) as billed
 """
-_STRANGERS = """
-select w.id from unnest($2::bigint[]) as w (id)
-where not exists (select from users u where u.organization_id = $1 and u.id = w.id) order by 1
-"""
+_PEOPLE = "select id from users where organization_id = $1 and id = any($2::bigint[]) order by id for share"
 _OPEN = """
 select id, client_id, client_name, worked_on, minutes, kind from work_times
 where organization_id = $1 and user_id = $2 and client_id is not null and worked_on <= $3
@@ -120,8 +117,10 @@ where r.organization_id = $1 order by r.began_at desc, r.user_id limit $2 offset
 
 
 async def strangers(tx: Transaction, organization_id: int, users: Sequence[int]) -> list[int]:
-    """Those that are nobody of the organization."""
-    return [row["id"] for row in await tx.fetch(_STRANGERS, organization_id, sorted(set(users)))]
+    """Those that are nobody of the organization; the others are locked, so that nobody's work is being billed now."""
+    wanted = sorted(set(users))
+    known = {row["id"] for row in await tx.fetch(_PEOPLE, organization_id, wanted)}
+    return [user for user in wanted if user not in known]
 
 
 async def take_in(tx: Transaction, organization_id: int, work: Sequence[WorkTime]) -> asyncpg.Record:
