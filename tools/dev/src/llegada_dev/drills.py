@@ -231,7 +231,7 @@ DRILLS = (
     Drill("the relay is locked out", frozenset({"NoRelay"}), _relay_locked_out),
     Drill("a registration is due", frozenset({"SireDeadlineNear"}), _deadline_near),
     Drill("nobody has the clock", frozenset({"ClockworkStopped"}), _nobody_has_the_clock),
-    Drill("messages stand still", frozenset({"MessagesLate"}), _messages_stopped),
+    Drill("messages stand still", frozenset({"MessagesLate", "SyntheticReservationOld"}), _messages_stopped),
 )
 SHORT = DRILLS[:2]
 """What every change runs: a cause that the broker and the scrape see, and one that only our own numbers show."""

@@ -70,6 +70,12 @@ OPERATORS = Board(
                 },
             ),
             Panel(
+                "Age of the synthetic reservation",
+                "About a minute while the way from booking to message is open; 0 where none is configured.",
+                "s",
+                {"min(llegada_synthetic_reservation_age_seconds) or vector(0)": "age"},
+            ),
+            Panel(
                 "Hours to the next SIRE deadline",
                 "+Inf: nothing waits for the authority.",
                 "h",
