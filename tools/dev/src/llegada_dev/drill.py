@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -24,14 +24,14 @@ class DrillFailed(Exception):  # noqa: N818 - says what is the case
 
 
 @contextmanager
-def watched_system() -> Iterator[tuple[System, Monitoring]]:
+def watched_system(more: Mapping[str, str] | None = None) -> Iterator[tuple[System, Monitoring]]:
     """A whole system of its own, and a Prometheus and an Alertmanager that see all of it."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llegada-drill-")))
         folder.chmod(0o755)  # for the user that PostgreSQL runs as
         ports = Ports(free_base())
         found = stack.enter_context(infrastructure(folder, ports))
-        made = stack.enter_context(system(found, folder, ports, more=_SYNTHETIC))
+        made = stack.enter_context(system(found, folder, ports, more={**_SYNTHETIC, **(more or {})}))
         watch = stack.enter_context(monitoring(made, folder, ports, rules.compressed()))
         _until(lambda: len(watch.healthy_targets()) == len(made.cluster.ports) + 1, "every target is scraped")
         yield made, watch
