@@ -1,3 +1,9 @@
+import asyncpg
+import pytest
+
+from llegada.messaging.transaction import Database
+from llegada.runtime.database import SYSTEM_ROLE, engine
+from llegada.runtime.migrate import SchemaBehind, wait
 from llegada.testing.plugin import ServiceDatabase
 
 
@@ -7,3 +13,39 @@ async def test_a_schema_is_migrated_and_twice_is_harmless(service_database: Serv
     row = await database.fetchrow("select current_user::text as role, count(*) as n from outbox")
     assert row is not None
     assert (row["role"], row["n"]) == ("llegada_system", 0)
+
+
+async def test_a_schema_that_was_never_migrated_is_waited_for_and_named(database_url: str) -> None:
+    with pytest.raises(SchemaBehind, match=r"llegada migrate.*nowhere_worker"):
+        wait(["nowhere_worker"], database_url, seconds=0)
+
+
+async def test_an_older_schema_is_waited_for_and_a_newer_one_is_not(
+    service_database: ServiceDatabase, database_url: str
+) -> None:
+    database = await service_database("payment_worker")
+    wait(["payment_worker"], database_url, seconds=0)
+    owner = await asyncpg.connect(database_url)
+    was = await owner.fetch("select version_num from payment_worker.alembic_version")
+    try:
+        await owner.execute("delete from payment_worker.alembic_version where version_num like 'payment%'")
+        with pytest.raises(SchemaBehind, match="payment_worker_0001"):
+            wait(["payment_worker"], database_url, seconds=0)
+        await owner.execute("insert into payment_worker.alembic_version values ('payment_worker_9999')")
+        wait(["payment_worker"], database_url, seconds=0)
+    finally:
+        await owner.execute("delete from payment_worker.alembic_version")
+        await owner.executemany(
+            "insert into payment_worker.alembic_version values ($1)", [(row["version_num"],) for row in was]
+        )
+        await owner.close()
+    assert database.schema == "payment_worker"
+
+
+async def test_an_address_that_asks_for_tls_gets_it_or_nothing(database_url: str) -> None:
+    """The server here has no TLS: with `require` both drivers refuse, for that reason and not for an unknown word."""
+    separator = "&" if "?" in database_url else "?"
+    made = engine(f"{database_url}{separator}sslmode=require", "payment_worker", role=SYSTEM_ROLE)
+    with pytest.raises(ConnectionError, match="SSL"):
+        await Database(made, "payment_worker").fetchrow("select 1")
+    await made.dispose()

@@ -16,8 +16,12 @@ def own_role(package: str) -> str:
 
 
 def driver_url(url: str, driver: str) -> URL:
-    """`postgresql://…` with the wanted driver."""
-    return make_url(url).set(drivername=f"postgresql+{driver}")
+    """`postgresql://…` with the wanted driver. `sslmode` means the same to both; asyncpg calls it `ssl`."""
+    made = make_url(url).set(drivername=f"postgresql+{driver}")
+    mode = made.query.get("sslmode")
+    if driver == "asyncpg" and mode is not None:
+        made = made.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
+    return made
 
 
 def engine(url: str, schema: str, *, role: str = SYSTEM_ROLE, pool_size: int = 10, pooled: bool = True) -> AsyncEngine:
