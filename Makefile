@@ -11,7 +11,8 @@ SOURCES := $(wildcard shared/src services/*/src tools/*/src)
 TESTS := $(wildcard shared/tests services/*/tests tools/*/tests tests benchmarks)
 # Used without an import: httpcore's fast path, uvicorn's parser, a process that is started by name.
 UNIMPORTED := DEP002=sniffio|httptools|provider-sandbox
-PYTEST := pytest -q -n 4 --dist loadgroup
+# A file at a time: what a file sets up for itself (roles and users of a whole server, for one) is there once.
+PYTEST := pytest -q -n 4 --dist loadfile
 
 .PHONY: $(shell grep -oE '^[a-z-]+:' $(firstword $(MAKEFILE_LIST)) | tr -d :)
 

@@ -28,7 +28,6 @@ from llegada_dev.rights import logins, passwords
 SERVICES = installed()
 WORKERS = sorted(name for name, service in SERVICES.items() if not service.keeps_dead_letters)
 KEEPER = next(name for name, service in SERVICES.items() if service.keeps_dead_letters)
-pytestmark = pytest.mark.xdist_group("rights")  # roles and users belong to the whole server
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 
 
@@ -20,7 +18,6 @@ def run(clone: Path, *command: str, **environment: str) -> str:
     return done.stdout
 
 
-@pytest.mark.xdist_group("sixth-worker")
 def test_the_guides_worker_runs_and_nothing_else_changes(tmp_path: Path, database_url: str, broker_url: str) -> None:
     clone = tmp_path / "clone"
     files = subprocess.run(

@@ -72,11 +72,12 @@ class _Half(asyncio.Protocol):
         self._proxy.open.add(self)
 
     def data_received(self, data: bytes) -> None:
-        if not (self._proxy.delay or self._held):
+        connected = hasattr(self, "other")  # a loop may still deliver what it had read before the reading was paused
+        if connected and not (self._proxy.delay or self._held):
             self.other.transport.write(data)
             return
         self._held.append((self._proxy.loop.time() + self._proxy.delay, data))
-        if len(self._held) == 1:
+        if connected and len(self._held) == 1:
             self._release()
 
     def _release(self) -> None:
@@ -130,5 +131,7 @@ class _Client(_Half):
         server.other, self.other = self, server
         if self.transport.is_closing():
             server.abort()
-        else:
-            self.transport.resume_reading()
+            return
+        if self._held:
+            self._release()
+        self.transport.resume_reading()
