@@ -39,10 +39,19 @@ check: setup ## Format, lint, types, declared dependencies
 		(cd $$member && $(RUN) deptry src --per-rule-ignores '$(UNIMPORTED)' >deptry.log 2>&1 || { cat deptry.log; exit 1; }; \
 		rm deptry.log) || exit 1; done
 
+check-deploy: setup ## The Helm chart and compose files, by the real helm and schemas (gets its tools once)
+	@echo "check: deployment"; $(DEV) deploy-tools && $(RUN) pytest -q tests/deploy $(ARGS)
+
+chart: setup ## The Helm chart as it is shipped, into dist/
+	@$(DEV) chart
+
+image: setup ## The image, by Docker or by buildah over a base made here (ARGS="--service payment-worker")
+	@$(DEV) image $(ARGS)
+
 test: check unit end-to-end ## Everything: check, then all tests on a real broker and database
 
 unit: setup ## Architecture, unit and integration tests
-	@echo "test: architecture, unit, integration"; $(DEV) exec -- $(PYTEST) shared services tools tests --ignore tests/end_to_end $(ARGS)
+	@echo "test: architecture, unit, integration"; $(DEV) exec -- $(PYTEST) shared services tools tests --ignore tests/end_to_end --ignore tests/deploy $(ARGS)
 
 messaging: setup ## The promises of messaging alone, on the broker that AMQP_URL names
 	@$(DEV) exec -- $(PYTEST) shared/tests/messaging $(ARGS)
@@ -83,7 +92,7 @@ run: setup ## Everything on this machine, with a demo reservation (ARGS="--no-de
 run-embedded: setup ## The same without a broker: all in the API's process
 	@$(DEV) run --embedded $(ARGS)
 
-schemas: setup ## Write the events' JSON schemas and the API's OpenAPI document
+schemas: setup ## Write what is generated: events' schemas, OpenAPI, compose services, the settings' table
 	@$(DEV) schemas
 
 clean: ## Remove what runs and builds leave behind

@@ -133,6 +133,30 @@ def test_every_login_can_tell_whether_its_schema_is_ready(service: str, database
     assert behind(SERVICES[service].package, database_of[service]) is None
 
 
+def test_an_owner_who_may_make_no_roles_can_migrate(database_url: str, database_of: dict[str, str]) -> None:
+    """As where an administrator makes the logins: the owner of the database, and nothing else."""
+    assert database_of
+    owner = make_url(database_url).set(username="llegada_owner", database="llegada_owned")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(b"create role llegada_owner login")
+        connection.execute(b"create database llegada_owned owner llegada_owner")
+    try:
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute(b"alter role llegada_owner password 'owner'")
+        url = owner.set(password="owner").render_as_string(hide_password=False)
+        for service in SERVICES.values():
+            migrate(service.package, url, oversees=service.keeps_dead_letters)
+            assert behind(service.package, url) is None
+        worker = make_url(database_of[WORKERS[0]]).set(database="llegada_owned")
+        with psycopg.connect(worker.render_as_string(hide_password=False)) as connection:
+            connection.execute(f"select 1 from {SERVICES[WORKERS[0]].package}.outbox".encode())
+    finally:
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute(b"drop database llegada_owned with (force)")
+            connection.execute(b"drop owned by llegada_owner")
+            connection.execute(b"drop role llegada_owner")
+
+
 @pytest.mark.parametrize("worker", WORKERS)
 async def test_a_worker_consumes_its_own_queues_alone(worker: str, broker_of: dict[str, str]) -> None:
     own = [queue_name(worker, s.action, lane) for s in SERVICES[worker].subscriptions for lane in Lane]

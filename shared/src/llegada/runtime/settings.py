@@ -11,30 +11,53 @@ class SettingsError(Exception):
 
 
 class RuntimeSettings(BaseSettings):
-    """From the environment, without prefix.
-
-    `database_url`: `postgresql://user:password@host:port/name`. `amqp_url`: needed where `queue_enabled`.
-    `queue_concurrency`: parallel effects per subscription and process. `periodic_work`: whether a service's clockworks
-    run in this process beside everything else, alone (`only`), or in another process (`elsewhere`).
-    `synthetic_organization`: the id of an organization without guests, for synthetic reservations; None: none.
-    """
+    """From the environment, without prefix. Descriptions stand in docs/operations/settings.md (`make schemas`)."""
 
     model_config = SettingsConfigDict(extra="ignore")
 
-    database_url: SecretStr
-    amqp_url: SecretStr | None = None
-    rabbitmq_management_url: SecretStr | None = None
-    queue_enabled: bool = True
-    periodic_work: Literal["here", "only", "elsewhere"] = "here"
-    synthetic_organization: Annotated[int, Field(ge=1)] | None = None
-    queue_concurrency: Annotated[int, Field(ge=1, le=1000)] = 5
-    database_pool: Annotated[int, Field(ge=1, le=100)] = 10
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8000
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    drain_seconds: Annotated[float, Field(gt=0)] = 25.0
-    otel_exporter_otlp_endpoint: str | None = None
-    request_budget_seconds: Annotated[float, Field(gt=0)] = 30.0
+    database_url: SecretStr = Field(
+        description="`postgresql://user:password@host:port/name`; no pooler in transaction mode (the relay holds a"
+        " session lock)"
+    )
+    amqp_url: SecretStr | None = Field(
+        None, description="`amqp://user:password@host:port/vhost`; needed where `QUEUE_ENABLED` is true"
+    )
+    rabbitmq_management_url: SecretStr | None = Field(
+        None, description="the API shows by it what stands in the queues; `llegada topology check` needs it"
+    )
+    queue_enabled: bool = Field(True, description="`false`: all handlers inside the API's request")
+    periodic_work: Literal["here", "only", "elsewhere"] = Field(
+        "here",
+        description="`here`: clockworks (the evening's invitations) run beside everything else; `only`: this process"
+        " does nothing else; `elsewhere`: another process has them. Any number of replicas may run them",
+    )
+    synthetic_organization: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="the id of an organization without guests, the same for all processes: every minute a synthetic"
+        " reservation of it goes through the whole system. Without it there is none",
+    )
+    queue_concurrency: Annotated[int, Field(ge=1, le=1000)] = Field(
+        5, description="parallel effects per subscription and process"
+    )
+    database_pool: Annotated[int, Field(ge=1, le=100)] = Field(10, description="connections per service and role")
+    host: str = Field("127.0.0.1", description="where the process listens (the image: 0.0.0.0)")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        8000, description="the API, or a worker's `/health/live`, `/health/ready`, `/metrics`"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="one JSON object a line; personal data and secrets are masked"
+    )
+    drain_seconds: Annotated[float, Field(gt=0)] = Field(
+        25.0, description="how long SIGTERM waits for what was begun; keep the grace period longer"
+    )
+    otel_exporter_otlp_endpoint: str | None = Field(
+        None,
+        description="a collector (OTLP over HTTP, `http://…:4318`): every process sends traces to it; without it, none"
+        " is made",
+    )
+    request_budget_seconds: Annotated[float, Field(gt=0)] = Field(
+        30.0, description="without the queue: how long a request works its own chain"
+    )
 
     @field_validator("log_level", mode="before")
     @classmethod

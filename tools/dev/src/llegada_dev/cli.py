@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from llegada_dev import contracts, dashboards
+from llegada_dev import contracts, dashboards, deploy, image, settings_table
 from llegada_dev.drill import drill
 from llegada_dev.infrastructure import infrastructure, say
 from llegada_dev.ports import DEFAULT_BASE, Ports, PortTaken, free_base
@@ -40,11 +40,26 @@ def _do(chosen: argparse.Namespace) -> int:
             code = dashboards.check()
         case "dashboards":
             dashboards.write()
-        case "schemas":
-            contracts.write()
+        case "schemas" | "deploy-tools" | "chart" | "image":
+            _make(chosen)
         case _:
             code = _foreground()
     return code
+
+
+def _make(chosen: argparse.Namespace) -> None:
+    match chosen.command:
+        case "schemas":
+            contracts.write()
+            settings_table.PAGE.write_text(settings_table.page())
+            deploy.COMPOSE_SERVICES.write_text(deploy.compose_services())
+        case "deploy-tools":
+            deploy.get_tools()
+        case "chart":
+            deploy.get_tools()
+            print(deploy.package(Path(chosen.target)))
+        case _:
+            image.build(chosen.service)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         help="everything, with a demo reservation",
         description=f"Ports count from PORT_BASE ({DEFAULT_BASE}): API +0, sandbox +10, SMTP +11, workers +20 …, "
-        "PostgreSQL +32, RabbitMQ +72 (management +75).",
+        "PostgreSQL +32, RabbitMQ +72 (management +75), gateway +90.",
     )
     run_command.add_argument("--no-demo", action="store_true", help="without the demo reservation")
     run_command.add_argument("--embedded", action="store_true", help="without a broker: all in the API's process")
@@ -66,7 +81,12 @@ def _parser() -> argparse.ArgumentParser:
     drill_command.add_argument("--short", action="store_true", help="the two that every change runs")
     dashboards_command = commands.add_parser("dashboards", help="write Grafana's JSON (deploy/grafana)")
     dashboards_command.add_argument("--check", action="store_true", help="run every query on a running system")
-    commands.add_parser("schemas", help="write the events' JSON schemas and OpenAPI documents")
+    commands.add_parser("schemas", help="write the events' JSON schemas, OpenAPI, compose services, settings")
+    image_command = commands.add_parser("image", help="build the image and try it")
+    image_command.add_argument("--service", default="all", help="default: %(default)s")
+    commands.add_parser("deploy-tools", help="helm and what checks deployment files, into .tools/deploy")
+    chart = commands.add_parser("chart", help="the Helm chart as it is shipped, with every service in it")
+    chart.add_argument("target", nargs="?", default="dist", help="folder (default: %(default)s)")
     commands.add_parser("infrastructure", help="broker and database in the foreground, addresses as JSON")
     return parser
 

@@ -34,7 +34,7 @@ def _with_buildah(service: str) -> None:
     if os.geteuid() != 0:
         raise StartFailed("no Docker engine answers, and buildah without one needs root here")
     for tool in ("buildah", "debootstrap"):
-        if shutil.which(tool) is None and not install(tool):
+        if shutil.which(tool) is None and not install([tool]):
             raise StartFailed(f"no Docker engine answers, and {tool} cannot be installed here")
     known = {name for image in json.loads(_buildah("images", "--json") or "[]") for name in image.get("names") or []}
     if f"{_BUILD_BASE}:latest" not in known:

@@ -47,11 +47,17 @@ class Ports:
         """Followed by distribution, epmd, management and metrics of the broker."""
         return self.base + 72
 
+    @property
+    def gateway(self) -> int:
+        """Followed by the inner listener."""
+        return self.base + 90
+
     def check_free(self) -> None:
         """Raises PortTaken and names the port and the remedy."""
         services, broker = range(self.services, self.database), range(self.amqp, self.amqp + 5)
         monitoring = range(self.prometheus, self.prometheus + 3)
-        for port in (self.api, self.sandbox, self.smtp, *services, self.database, *monitoring, *broker):
+        gateway = range(self.gateway, self.gateway + 2)
+        for port in (self.api, self.sandbox, self.smtp, *services, self.database, *monitoring, *broker, *gateway):
             if in_use(port):
                 raise PortTaken(f"port {port} is in use; end that program, or choose others: PORT_BASE=19000 make run")
 

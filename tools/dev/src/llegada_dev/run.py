@@ -36,7 +36,7 @@ def run(*, demo: bool, embedded: bool, latency: str) -> int:
             stack.enter_context(_only_one(folder))
             ports.check_free()
             found = stack.enter_context(infrastructure(folder, ports, with_broker=not embedded))
-            made = stack.enter_context(system(found, folder, ports, latency=latency, queue=not embedded))
+            made = stack.enter_context(system(found, folder, ports, latency=latency, queue=not embedded, gateway=True))
             target = folder / "run.json"
             stack.callback(target.unlink, missing_ok=True)
             write_atomically(target, made.described())
@@ -83,11 +83,14 @@ def _greet(made: System) -> None:
         f'{{"guestName": "Ana", "contact": "+573001234567", "amount": 180000, '
         f'"checkInDate": "{today + timedelta(days=1)}", "checkOutDate": "{today + timedelta(days=3)}"}}'
     )
+    front = made.gateway.url if made.gateway else made.api
+    inner = made.gateway.maintenance if made.gateway else made.api
     console = made.infrastructure.console or "none: everything runs in one process"
     print(
-        f"\nLlegada is ready.\n  API      {made.api}   (documentation: {made.api}/api/docs)\n"
+        f"\nLlegada is ready.\n  gateway  {front}   (documentation: {front}/api/docs; operators: {inner})\n"
+        f"  API      {made.api}   (directly)\n"
         f"  console  {console}\n  sandbox  {made.sandbox}/_sandbox/effects\n  token    {made.token}\n\n"
-        f"curl -s {made.api}/api/reservations -H 'Authorization: Bearer {made.token}' \\\n"
+        f"curl -s {front}/api/reservations -H 'Authorization: Bearer {made.token}' \\\n"
         f"  -H 'Content-Type: application/json' -d '{body}'\n",
         flush=True,
     )

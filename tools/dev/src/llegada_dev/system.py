@@ -12,6 +12,8 @@ import httpx
 
 from llegada_dev import rights
 from llegada_dev.cluster import API, Cluster, dev_environment, installed_services, sandbox
+from llegada_dev.gateway import Gateway
+from llegada_dev.gateway import available as gateway_available
 from llegada_dev.infrastructure import Infrastructure, say
 from llegada_dev.ports import Ports
 from llegada_dev.server import ServerProcess, StartFailed
@@ -45,18 +47,21 @@ class System:
     infrastructure: Infrastructure
     cluster: Cluster
     sandbox_process: ServerProcess
+    gateway: Gateway | None = None
 
     def described(self) -> dict[str, object]:
         """The content of run.json."""
         found = self.infrastructure
         pids = {**self.cluster.pids(), "provider-sandbox": self.sandbox_process.pid}
+        if self.gateway is not None:
+            pids["gateway"] = self.gateway.pid
         if found.broker is not None:
             pids["broker"] = found.broker.pid
         if found.database is not None:
             pids["database"] = found.database.pid
         return {
             "api": self.api,
-            "gateway": None,
+            "gateway": self.gateway.url if self.gateway else None,
             "console": found.console,
             "sandbox": self.sandbox,
             "amqp": found.amqp,
@@ -79,6 +84,7 @@ def system(
     queue: bool = True,
     start: bool = True,
     webhooks: bool = True,
+    gateway: bool = False,
     more: Mapping[str, str] | None = None,
     replicas: Mapping[str, int] | None = None,
 ) -> Iterator[System]:
@@ -86,6 +92,7 @@ def system(
 
     `webhooks`: whether the sandbox tells the API by itself what became of WhatsApp messages. `replicas`: of a service,
     where there shall be more than one.
+    `gateway`: whether nginx stands before the API, where it can be had.
     """
     found = infrastructure
     queue = queue and found.amqp is not None
@@ -119,12 +126,24 @@ def system(
                 cluster.add(name, everything if name == API else own[name], replica)
         stack.callback(cluster.stop)
         admin = token(secret, "admin@demo", ["staff", "admin", "operator"])
-        made = System(api, providers_url, token(secret, "staff@demo", ["staff"]), admin, found, cluster, providers)
+        front = _gateway(folder, ports, own[API], stack) if gateway else None
+        staff = token(secret, "staff@demo", ["staff"])
+        made = System(api, providers_url, staff, admin, found, cluster, providers, front)
         if start:
             say(f"starting {', '.join(cluster.services)}")
             cluster.start()
             set_up_organization(made)
         yield made
+
+
+def _gateway(folder: Path, ports: Ports, api: Mapping[str, str], stack: ExitStack) -> Gateway | None:
+    if not gateway_available():
+        return None
+    say("starting the gateway (nginx)")
+    made = Gateway(folder / "gateway", ports.gateway, ports.api, api["RESERVATION_API_FRONTEND_URL"])
+    stack.callback(made.stop)
+    made.start()
+    return made
 
 
 def _tell_the_api(providers_url: str, api: str) -> None:

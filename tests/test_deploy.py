@@ -1,0 +1,43 @@
+"""Generated deployment files say what the services say."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from llegada.messaging.envelope import Lane
+from llegada.messaging.topology import queue_name
+from llegada.runtime.discovery import installed
+from llegada_dev import deploy, settings_table
+
+GENERATED = {
+    deploy.COMPOSE_SERVICES: deploy.compose_services,
+    settings_table.PAGE: settings_table.page,
+}
+
+
+@pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.name)
+def test_generated_files_are_as_make_schemas_writes_them(path: Path) -> None:
+    assert path.read_text() == GENERATED[path](), "run `make schemas`"
+
+
+def test_every_service_says_how_it_is_deployed() -> None:
+    assert set(deploy.services()) == set(installed())
+
+
+def test_what_scales_a_service_is_a_queue_of_its_own() -> None:
+    for name, own in deploy.services().items():
+        queues = {queue_name(name, s.action, Lane.INTERACTIVE) for s in installed()[name].subscriptions}
+        assert own.get("scalingQueue") in {None, *queues}
+
+
+def test_secret_settings_are_settings_of_the_service() -> None:
+    for name, own in deploy.services().items():
+        assert set(own.get("secretSettings", [])) <= set(settings_table.of_service(name))
+
+
+def test_no_deployment_file_holds_a_secret() -> None:
+    """A variable whose type is secret has no value anywhere: it comes by reference."""
+    for name, own in yaml.safe_load(deploy.compose_services())["services"].items():
+        for secret in deploy.services()[name].get("secretSettings", []):
+            assert own["environment"][secret] is None
