@@ -111,3 +111,5 @@ async def test_the_owner_sees_bookings_by_state_and_the_next_deadline_of_the_aut
     assert REGISTRY.get_sample_value("llegada_recent_paid_pesos") == 5
     assert REGISTRY.get_sample_value("llegada_sire_rows", {"state": "waiting"}) == 1
     assert REGISTRY.get_sample_value("llegada_sire_next_deadline_timestamp_seconds") == 1000
+    await measure(database, synthetic=1)
+    assert REGISTRY.get_sample_value("llegada_recent_reservations", labels) is None

@@ -67,7 +67,7 @@ async def _judge(_settings: Settings, resources: Resources, projection: Projecti
 
 
 async def _measure(_settings: Settings, resources: Resources, _handlers: Projection) -> None:
-    await measure(resources.database)
+    await measure(resources.database, resources.settings.synthetic_organization)
 
 
 async def _synthesize(settings: Settings, resources: Resources, _handlers: Projection) -> None:
