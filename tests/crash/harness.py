@@ -99,6 +99,9 @@ class Harness:
             asyncio.run(self._stopped(point, process))
             second.stop()
         else:
+            if point.how == "broker":  # before that it would end for want of a broker to start with
+                process.wait_ready()
+                self._until(lambda: self._consumes(point.service), f"{point.service} consumes")
             asyncio.run(self._killed(point, process))
 
     def come_out(self, point: Point) -> None:
@@ -127,8 +130,9 @@ class Harness:
     async def _stopped(self, point: Point, process: ServerProcess) -> None:
         """The broker takes its deliveries away from a process that stands still; it resumes when all are done."""
         making = asyncio.ensure_future(make(self.made, self.reservations, len(self.ids)))
+        deadline = time.monotonic() + self.patience
         while not _stands_still(process.pid):
-            if making.done():
+            if time.monotonic() > deadline:
                 raise AssertionError(f"{point.service} never reached {point.name}")
             await asyncio.sleep(0.05)
         self.tally["stops"] += 1
@@ -138,6 +142,10 @@ class Harness:
             await asyncio.to_thread(self.come_out, point)
         finally:
             process.signal(signal.SIGCONT)
+
+    def _consumes(self, service: str) -> bool:
+        health = httpx.get(f"http://127.0.0.1:{self.made.cluster.ports[service]}/health/ready", timeout=5).json()
+        return all(health["checks"].values())
 
     def _close_connections(self, service: str) -> None:
         """Those of the other replica too: it comes back by itself."""

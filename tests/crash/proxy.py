@@ -59,11 +59,12 @@ class Proxy:
 class _Half(asyncio.Protocol):
     """One of a connection's two sockets: what comes in here goes out at `other`."""
 
-    other: "_Half"
     transport: asyncio.Transport
 
     def __init__(self, proxy: Proxy) -> None:
         self._proxy = proxy
+        self.other: _Half | None = None
+        """Until it is there, what comes in is held."""
         self._held: deque[tuple[float, bytes]] = deque()
         self._ended = False
 
@@ -72,21 +73,22 @@ class _Half(asyncio.Protocol):
         self._proxy.open.add(self)
 
     def data_received(self, data: bytes) -> None:
-        connected = hasattr(self, "other")  # a loop may still deliver what it had read before the reading was paused
-        if connected and not (self._proxy.delay or self._held):
+        if self.other is not None and not (self._proxy.delay or self._held):
             self.other.transport.write(data)
             return
         self._held.append((self._proxy.loop.time() + self._proxy.delay, data))
-        if connected and len(self._held) == 1:
-            self._release()
+        if len(self._held) == 1:
+            self.release()
 
-    def _release(self) -> None:
+    def release(self) -> None:
         """Write what is due, and come back for the rest: nothing overtakes."""
+        if self.other is None:
+            return
         now = self._proxy.loop.time()
         while self._held and self._held[0][0] <= now:
             self.other.transport.write(self._held.popleft()[1])
         if self._held:
-            self._proxy.loop.call_later(self._held[0][0] - now, self._release)
+            self._proxy.loop.call_later(self._held[0][0] - now, self.release)
         elif self._ended:
             self.other.transport.close()
 
@@ -94,7 +96,7 @@ class _Half(asyncio.Protocol):
         del exc
         self._proxy.open.discard(self)
         self._ended = True
-        if not self._held and hasattr(self, "other"):
+        if not self._held and self.other is not None:
             self.other.transport.close()
 
     def abort(self) -> None:
@@ -102,11 +104,11 @@ class _Half(asyncio.Protocol):
         self.transport.abort()
 
     def pause_writing(self) -> None:
-        if not self.other.transport.is_closing():
+        if self.other is not None and not self.other.transport.is_closing():
             self.other.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        if not self.other.transport.is_closing():
+        if self.other is not None and not self.other.transport.is_closing():
             self.other.transport.resume_reading()
 
 
@@ -118,7 +120,6 @@ class _Client(_Half):
         if self._proxy.refusing:
             self.abort()
             return
-        self.transport.pause_reading()
         self._opening = self._proxy.loop.create_task(self._open())
 
     async def _open(self) -> None:
@@ -131,7 +132,5 @@ class _Client(_Half):
         server.other, self.other = self, server
         if self.transport.is_closing():
             server.abort()
-            return
-        if self._held:
-            self._release()
-        self.transport.resume_reading()
+        self.release()
+        server.release()
