@@ -2,7 +2,7 @@
 
 from alembic import op
 
-revision = "reservation_api_0005"
+revision = "reservation_api_0004"
 down_revision = "reservation_api_0003"
 branch_labels = None
 depends_on = None

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "reservation_api_0007"
-down_revision = "reservation_api_0006"
+revision = "reservation_api_0006"
+down_revision = "reservation_api_0005"
 branch_labels = None
 depends_on = None
 

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "reservation_api_0006"
-down_revision = "reservation_api_0005"
+revision = "reservation_api_0005"
+down_revision = "reservation_api_0004"
 branch_labels = None
 depends_on = None
 
