@@ -73,7 +73,7 @@ class Desk:
     def clear(self) -> None:
         """As if nothing had gone wrong before: no faults, no effects, breakers closed, limits unused."""
         with psycopg.connect(self.system.infrastructure.database_url) as connection:
-            for schema in ("payment_worker", "notification_worker", "lock_worker"):
+            for schema in ("payment_worker", "notification_worker", "lock_worker", "sire_worker"):
                 for table in ("breakers", "rate_limits"):
                     connection.execute(f"delete from {schema}.{table}".encode())
         self.sandbox.delete("/_sandbox/faults")

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from llegada.events.job import JobFailed
 from llegada.events.lock import Passcode, PasscodeIssued, PasscodeRevoked
 from llegada.events.types import OrganizationId, ReservationId
 from llegada.messaging.envelope import Lane, first
@@ -57,7 +58,7 @@ def issued(number: int, intent: int) -> PasscodeIssued:
     )
 
 
-async def project(database: Database, *said: PasscodeIssued | PasscodeRevoked) -> None:
+async def project(database: Database, *said: PasscodeIssued | PasscodeRevoked | JobFailed) -> None:
     batch = [
         Delivered(e, first(e, source="tests", correlation_id="1", lane=Lane.INTERACTIVE, traceparent=None))
         for e in said
@@ -239,3 +240,23 @@ async def test_another_organizations_reservation_is_not_there(
     number = await reservation()
     answer = await act(desk, number, "check-in", None, Authorization=f"Bearer {token(organization=2)}")
     assert answer.status_code == 404
+
+
+async def test_only_a_gateways_failed_registration_is_reported_by_hand(
+    desk: httpx.AsyncClient, database: Database, reservation: Reservation
+) -> None:
+    number = await reservation()
+    await act(desk, number, "check-in")
+    by_file = await act(desk, number, "sire/reported")
+    assert (by_file.status_code, "by file" in by_file.json()["detail"]) == (409, True)
+    settings = {**SETTINGS, "sire": {**SETTINGS["sire"], "channel": "gateway"}}  # type: ignore[dict-item]
+    assert (await desk.put("/api/organizations/1/settings", json=settings)).status_code == 200
+    assert (await act(desk, number, "sire/reported")).status_code == 409, "nothing has failed"
+    failed = {"job": "sire-worker.submit", "step_name": "sire", "intent": 1, "reservation_id": number}
+    told = {"organization_id": 1, "cause_type": "sire.submission_ready", "pass_number": 1, "reason": "nobody knows"}
+    about = {"attempt": 1, "attempts": 3, "error_class": "permanent", "advice": "Look at the portal."}
+    await project(database, JobFailed.model_validate({**failed, **told, **about}))
+    assert (await act(desk, number, "sire/reported", {"movement": "exit"})).status_code == 409
+    assert (await act(desk, number, "sire/reported")).status_code == 200
+    (event,) = await events(database, "sire.result_recorded")
+    assert (event["intent"], event["result"], event["keys"]) == (1, "accepted", [])

@@ -1,5 +1,6 @@
 """Each movement of each document is filed once, whatever is repeated; results go back to the booking."""
 
+import json
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -18,7 +19,9 @@ from llegada.events.sire import (
 )
 from llegada.messaging.failures import Permanent, Transient
 from llegada.messaging.transaction import Database
+from llegada.runtime.http import ProviderClient
 from llegada.testing.plugin import ServiceDatabase
+from sire_worker.gateway import Gateway
 from sire_worker.handlers import Registrations
 from sire_worker.store import Store
 
@@ -40,7 +43,7 @@ async def database(service_database: ServiceDatabase) -> Database:
 
 @pytest_asyncio.fixture
 async def registrations(database: Database) -> Registrations:
-    made = Registrations(Store(database))
+    made = Registrations(Store(database), Gateway(ProviderClient("sire", ""), {}))
     known = {"organization_id": 1, "revision": 1, "name": "Hostal", "time_zone": "America/Bogota"}
     sire = {"hotel_code": "12345", "city_code": "5001"}
     async with database.transaction() as tx:
@@ -216,9 +219,25 @@ async def test_a_property_without_sire_files_nothing(registrations: Registration
 async def test_an_overdue_filing_is_told_once(
     registrations: Registrations, database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await enter(registrations, database, came())
+    await enter(registrations, database, came((GUEST, {**GUEST, "document_number": "C2"})))
     await database.fetchrow("update filings set due_at = now() - interval '1 hour'")
-    assert len(await registrations._store.escalate()) == 1
-    await registrations.escalate()
+    for _ in range(2):
+        await registrations.escalate()
+    async with database.connection() as connection:
+        told = await connection.fetch("select type, body from outbox")
+    assert [(row["type"], json.loads(row["body"])["reservation_id"]) for row in told] == [("sire.overdue", 17)]
     said = capsys.readouterr()
     assert "C01X00T47" not in said.out + said.err
+
+
+async def test_the_deadline_is_the_organizations_own_and_24_hours_by_default(
+    registrations: Registrations, database: Database
+) -> None:
+    prepared = await enter(registrations, database, came())
+    assert timedelta(hours=23) < prepared.due_at - datetime.now(UTC) <= timedelta(hours=24)
+    sire = {"hotel_code": "12345", "city_code": "5001", "deadline_hours": 6}
+    settings = {"organization_id": 1, "revision": 2, "name": "H", "time_zone": "America/Bogota", "sire": sire}
+    async with database.transaction() as tx:
+        await registrations.remember_organization(OrganizationConfigured.model_validate(settings), tx)
+    sooner = await enter(registrations, database, came(({**GUEST, "document_number": "C3"},), intent=2))
+    assert sooner.due_at - datetime.now(UTC) <= timedelta(hours=6)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -33,9 +34,28 @@ _OPEN = """
 select count(*) from filings
 where organization_id = $1 and reservation_id = $2 and movement = $3 and intent = $4 and state <> 'accepted'
 """
+_ROWS = """
+select key, line, state from filings
+where organization_id = $1 and reservation_id = $2 and movement = $3 and intent = $4 order by key
+"""
+_MARK = """
+update filings f set state = n.state, reason = n.reason,
+    filed_at = case when n.state = 'accepted' then now() else f.filed_at end
+from unnest($2::text[], $3::text[], $4::text[]) as n (key, state, reason)
+where f.organization_id = $1 and f.key = n.key and f.state <> 'accepted'
+"""
+_RECORD_ALL = """
+update filings set state = $2, reason = $3, filed_at = case when $2 = 'accepted' then now() else filed_at end
+where organization_id = $1 and reservation_id = $4 and movement = $5 and state <> 'accepted'
+returning intent
+"""
 _ESCALATE = """
-update filings set escalated = true where due_at < now() and state <> 'accepted' and not escalated
-returning organization_id, reservation_id, movement, due_at
+with late as (
+    update filings set escalated = true where due_at < now() and state <> 'accepted' and not escalated
+    returning organization_id, reservation_id, movement, intent, due_at
+)
+select organization_id, reservation_id, movement, max(intent) as intent, min(due_at) as due_at
+from late group by organization_id, reservation_id, movement
 """
 
 
@@ -48,10 +68,24 @@ class Registered:
 
 
 @dataclass(frozen=True)
+class Filing:
+    """A row of the archive. `state`: waiting, accepted, rejected, uncertain."""
+
+    key: str
+    line: str
+    state: str
+
+
+Mark = tuple[str, str, str | None]
+"""Key, state, reason."""
+
+
+@dataclass(frozen=True)
 class Recorded:
     """`intent`: the newest that wants these rows; `complete`: the authority has every row of it."""
 
     intent: int
+    rows: int
     complete: bool
 
 
@@ -82,13 +116,31 @@ class Store:
 
     async def record(self, tx: Transaction, event: SireResultRecorded) -> Recorded:
         """What became of rows of a file; they may have been asked for again since the file was closed."""
-        keys = list(event.keys)
-        rows = await tx.fetch(_RECORD, event.organization_id, event.result, event.reason, keys)
+        said = event.organization_id, event.result, event.reason
+        if event.keys:
+            rows = await tx.fetch(_RECORD, *said, list(event.keys))
+        else:
+            rows = await tx.fetch(_RECORD_ALL, *said, event.reservation_id, event.movement)
         intent: int = max((row["intent"] for row in rows), default=event.intent)
         still_open = await tx.fetchval(_OPEN, event.organization_id, event.reservation_id, event.movement, intent)
-        return Recorded(intent, bool(rows) and still_open == 0)
+        return Recorded(intent, len(rows), bool(rows) and still_open == 0)
 
-    async def escalate(self) -> list[dict[str, Any]]:
-        """Filings that are overdue, each told once."""
-        async with self._database.transaction() as tx:
-            return [dict(row) for row in await tx.fetch(_ESCALATE)]
+    async def rows(self, organization_id: int, reservation_id: int, movement: str, intent: int) -> list[Filing]:
+        """What this wish has to report; empty once a newer one wants the same."""
+        async with self._database.connection() as connection:
+            found = await connection.fetch(_ROWS, organization_id, reservation_id, movement, intent)
+        return [Filing(**dict(row)) for row in found]
+
+    async def mark(self, organization_id: int, marks: Sequence[Mark]) -> None:
+        """What became of rows, committed at once; what the authority has, it keeps."""
+        if marks:
+            columns = list(map(list, zip(*marks, strict=True)))
+            async with self._database.transaction() as tx:
+                await tx.execute(_MARK, organization_id, *columns)
+
+    async def escalate(self, tx: Transaction) -> list[dict[str, Any]]:
+        """Movements that are overdue, each told once."""
+        return [dict(row) for row in await tx.fetch(_ESCALATE)]
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        return self._database.transaction()

@@ -67,6 +67,25 @@ class SireFilingPrepared(_MovementEvent):
         )
 
 
+class SireSubmissionReady(_MovementEvent):
+    """The guests' rows are in order and go to the organization's own gateway. Consumed by sire-worker itself."""
+
+    type: ClassVar[str] = "sire.submission_ready"
+
+    moved_on: date
+    due_at: datetime
+    rows: tuple[FilingRow, ...]
+
+    def report(self) -> StepReport | None:
+        return StepReport(
+            step=STEP_OF[self.movement],
+            state=StepState.PROCESSING,
+            intent=self.intent,
+            job="sire-worker",
+            reason=f"{len(self.rows)} guest(s) go to the gateway; due by {self.due_at:%Y-%m-%d %H:%M} UTC",
+        )
+
+
 class SireRegistered(_MovementEvent):
     """The authority has every foreigner of the booking for this movement."""
 
@@ -82,7 +101,10 @@ class SireRegistered(_MovementEvent):
 
 
 class SireResultRecorded(_MovementEvent):
-    """Staff recorded what the portal said about some rows of a file. Published by reservation-api."""
+    """Staff recorded what the portal said about some rows of a file. Published by reservation-api.
+
+    `file_number` 0 and no keys: about all rows of this movement, which somebody has looked up at the portal.
+    """
 
     type: ClassVar[str] = "sire.result_recorded"
 
@@ -111,3 +133,11 @@ class SireRefused(_MovementEvent):
             reason=self.reason or f"the portal's answer: {self.result}",
             advice=rejected if self.result == "rejected" else uncertain,
         )
+
+
+class SireOverdue(_MovementEvent):
+    """The deadline is over, and the authority does not have the guests. Told once for each movement and deadline."""
+
+    type: ClassVar[str] = "sire.overdue"
+
+    due_at: datetime

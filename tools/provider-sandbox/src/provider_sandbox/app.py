@@ -21,6 +21,7 @@ from provider_sandbox.control import PROBLEMS, Control
 from provider_sandbox.effects import Effects
 from provider_sandbox.exchange import Cuttable
 from provider_sandbox.faults import Faults
+from provider_sandbox.sire import Sire
 from provider_sandbox.ttlock import TTLock
 from provider_sandbox.webhooks import Sender
 from provider_sandbox.whatsapp import WhatsApp
@@ -33,11 +34,13 @@ class Sandbox:
         effects, self.faults, self.sender = Effects(), Faults(latency), Sender()
         bold, whatsapp = Bold(effects, self.faults), WhatsApp(effects, self.faults, self.sender)
         self.mailbox, ttlock = smtp.Mailbox(effects, self.faults), TTLock(effects, self.faults)
-        control = Control(effects, self.faults, bold, whatsapp, self.mailbox, ttlock, self.sender)
+        sire = Sire(effects, self.faults)
+        control = Control(effects, self.faults, bold, whatsapp, self.mailbox, ttlock, sire, self.sender)
         routes = [
             Mount("/bold", routes=bold.routes()),
             Mount("/whatsapp", routes=whatsapp.routes()),
             Mount("/ttlock", routes=ttlock.routes()),
+            Mount("/sire", routes=sire.routes()),
             Mount("/_sandbox", routes=control.routes()),
         ]
         self.app = Cuttable(Starlette(routes=routes, exception_handlers=PROBLEMS))
@@ -119,7 +122,7 @@ def latency_of(text: str) -> Any:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser("provider-sandbox", description="Bold, WhatsApp, TTLock and SMTP to test against")
+    parser = argparse.ArgumentParser("provider-sandbox", description="Bold, WhatsApp, TTLock, a SIRE gateway and SMTP")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080, help="HTTP; 0 takes a free one")
     parser.add_argument("--smtp-port", type=int, default=2525, help="0 takes a free one")

@@ -15,6 +15,7 @@ from provider_sandbox.bold import Bold
 from provider_sandbox.bold_links import Sale, Status
 from provider_sandbox.effects import Effects, UnknownFilterError
 from provider_sandbox.faults import FaultRequest, Faults, ProviderName
+from provider_sandbox.sire import Sire
 from provider_sandbox.smtp import Mailbox
 from provider_sandbox.ttlock import TTLock
 from provider_sandbox.webhooks import NothingToTellError, Order, Sender
@@ -61,6 +62,7 @@ class Control:
         whatsapp: WhatsApp,
         mailbox: Mailbox,
         ttlock: TTLock,
+        sire: Sire,
         sender: Sender,
     ) -> None:
         self._effects = effects
@@ -70,11 +72,13 @@ class Control:
         self._mailbox = mailbox
         self._sender = sender
         self._ttlock = ttlock
-        self._providers: dict[str, Bold | WhatsApp | Mailbox | TTLock] = {
+        self._sire = sire
+        self._providers: dict[str, Bold | WhatsApp | Mailbox | TTLock | Sire] = {
             "bold": bold,
             "whatsapp": whatsapp,
             "smtp": mailbox,
             "ttlock": ttlock,
+            "sire": sire,
         }
 
     def routes(self) -> list[Route]:
@@ -98,7 +102,7 @@ class Control:
 
     async def health(self, _request: Request) -> Response:
         """`in_flight`: requests that may still make an effect, so that a judge can wait for 0."""
-        over_http = (self._bold, self._whatsapp, self._ttlock)
+        over_http = (self._bold, self._whatsapp, self._ttlock, self._sire)
         waiting = sum(provider.exchanges.in_flight for provider in over_http) + self._mailbox.in_flight
         return JSONResponse({"status": "ready", "in_flight": waiting})
 

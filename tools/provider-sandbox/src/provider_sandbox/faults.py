@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-ProviderName = Literal["bold", "whatsapp", "smtp", "ttlock"]
+ProviderName = Literal["bold", "whatsapp", "smtp", "ttlock", "sire"]
 Kind = Literal["latency", "status", "provider_error", "timeout", "answer_lost", "cut", "down"]
 
 OPERATIONS: dict[str, tuple[str, ...]] = {
     "bold": ("create_link", "link_status", "payment_methods", "notifications"),
     "whatsapp": ("send",),
     "ttlock": ("token", "get", "add", "delete", "list"),
+    "sire": ("register",),
     "smtp": ("data", "rcpt", "connect"),
 }
 """What a fault can be aimed at. SMTP's `data` is the final dot."""

@@ -45,7 +45,7 @@ class SireSettings(_Body):
 
     hotel_code: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,10}$")]
     city_code: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{3,4}$")]
-    channel: Literal["file"] = "file"
+    channel: Literal["file", "gateway"] = "file"
     deadline_hours: Annotated[int, Field(ge=1, le=24 * 7)] = 24
 
 

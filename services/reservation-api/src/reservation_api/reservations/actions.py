@@ -132,6 +132,12 @@ async def register(desk: AtDesk, wanted: Annotated[Registration, Body(default_fa
     return await desk.act("sire", lambda held, _now: stay.register(held, wanted.movement))
 
 
+@router.post("/sire/reported")
+async def reported(desk: AtDesk, wanted: Annotated[Registration, Body(default_factory=Registration)]) -> Response:
+    """The portal has the guests, though the gateway did not say so: somebody has looked (Consultar extranjeros)."""
+    return await desk.act("sire", lambda held, _now: stay.reported(held, wanted.movement))
+
+
 @router.get("/sire")
 async def registration(
     request: Request,

@@ -25,7 +25,7 @@ from llegada.events.reservation import (
     ReservationInvitationDue,
     ReservationPinRequested,
 )
-from llegada.events.sire import SireRegistrationRequested
+from llegada.events.sire import SireRegistrationRequested, SireResultRecorded
 from llegada.events.types import Channel, Contact, Guest, Money, Stay
 from reservation_api.problems import Conflict
 from reservation_api.timeline.steps import Steps, close, expect
@@ -67,6 +67,8 @@ class Held:
     check_out_time: time
     has_locks: bool
     has_sire: bool
+    by_gateway: bool = False
+    """SIRE's rows leave by the organization's gateway, not by a file."""
 
     @property
     def planned(self) -> Stay:
@@ -234,6 +236,29 @@ def register(held: Held, movement: str) -> Outcome:
             "property_name": held.property_name,
             "moved_on": moved.astimezone(held.zone).date(),
             "guests": documented(held.guests),
+        }
+    )
+    return Outcome({}, event)
+
+
+def reported(held: Held, movement: str) -> Outcome:
+    """Somebody has looked at the portal, and the guests are there: what the gateway left open is closed."""
+    if not held.by_gateway:
+        raise Conflict("this organization registers by file: record the file's result (/api/sire/files)")
+    name = SIRE_ENTRY if movement == "entry" else SIRE_EXIT
+    step = held.steps.get(name)
+    if step is None or step.state is not StepState.FAILED:
+        state = "was not wanted" if step is None else f"is {step.state}"
+        raise Conflict(f"the registration of the {movement} {state}; only one that has failed is looked up")
+    event = SireResultRecorded.model_validate(
+        {
+            "organization_id": held.organization_id,
+            "reservation_id": held.id,
+            "movement": movement,
+            "intent": step.intent,
+            "file_number": 0,
+            "keys": (),
+            "result": "accepted",
         }
     )
     return Outcome({}, event)

@@ -254,6 +254,7 @@ def _held(row: asyncpg.Record, frontend_url: str) -> Held:
         check_out_time=settings.check_out_time,
         has_locks=bool(settings.locks),
         has_sire=settings.sire is not None,
+        by_gateway=settings.sire is not None and settings.sire.channel == "gateway",
     )
 
 
