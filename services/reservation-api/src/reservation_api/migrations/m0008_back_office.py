@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "reservation_api_0020"
-down_revision = "reservation_api_0008"
+revision = "reservation_api_0008"
+down_revision = "reservation_api_0007"
 branch_labels = None
 depends_on = None
 
