@@ -152,11 +152,15 @@ def test_every_answer_has_the_security_headers(outside: httpx.Client) -> None:
 
 
 def test_a_caller_in_a_loop_is_refused_and_nobody_else_is(outside: httpx.Client) -> None:
-    """50 a second and 100 at once are allowed for each token: a few thousand from eight threads are more."""
+    """50 a second and 100 at once are allowed for each token: eight threads are quicker, after some rounds at most."""
     looping = httpx.Client(base_url=outside.base_url, headers={"Authorization": "Bearer looping"}, trust_env=False)
+    refused: list[httpx.Response] = []
     with looping, ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(lambda _: looping.get("/api/reservations"), range(2000)))
-    refused = [answer for answer in answers if answer.status_code == 429]
+        for _ in range(20):
+            answers = threads.map(lambda _: looping.get("/api/reservations"), range(200))
+            refused = [answer for answer in answers if answer.status_code == 429]
+            if refused:
+                break
     assert refused
     assert refused[0].headers["content-type"] == "application/problem+json"
     assert outside.get("/api/reservations").status_code == 200
