@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 from uuid import uuid4
@@ -94,10 +95,9 @@ def test_no_spelling_leads_to_the_operators_part(desk: Desk, path: str) -> None:
     """Sent as it stands: a client library would tidy it up."""
     assert desk.system.gateway is not None
     address = httpx.URL(desk.system.gateway.url)
-    connection = HTTPConnection(address.host, address.port, timeout=30)
-    connection.request("GET", path, headers={"Authorization": f"Bearer {desk.system.admin_token}"})
-    assert connection.getresponse().status == 404
-    connection.close()
+    with closing(HTTPConnection(address.host, address.port, timeout=30)) as connection:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {desk.system.admin_token}"})
+        assert connection.getresponse().status == 404
 
 
 def test_operators_reach_their_part_by_the_inner_listener(desk: Desk) -> None:
