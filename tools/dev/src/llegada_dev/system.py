@@ -114,7 +114,7 @@ def system(
         strict = queue and found.broker is not None and found.database is not None
         shared = {name: value for name, value in common.items() if name != "RABBITMQ_MANAGEMENT_URL" or not strict}
         cluster = Cluster(shared, ports.api, ports.services, log)
-        own = {name: dev_environment(name, values) for name in installed_services()}
+        own = {name: {**dev_environment(name, values), **(more or {})} for name in installed_services()}
         everything = {name: value for environment in own.values() for name, value in environment.items()}
         for name, addresses in (_rights(found, common, folder) if strict else {}).items():
             own[name] |= addresses
