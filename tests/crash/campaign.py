@@ -134,7 +134,9 @@ def staged(chosen: argparse.Namespace) -> Iterator[tuple[Disturber, Path]]:
         copies = folder / "copies"
         more = {
             **CHILD, **UNLIMITED, "QUEUE_CONCURRENCY": "20", "CRASH_COPIES": str(chosen.copies),
-            "CRASH_COUNT": str(copies), "NOTIFICATION_WORKER_WHATSAPP_GRACE_SECONDS": "5" if chosen.short_leases else "60", "CRASH_LEASE": SHORT_LEASE if chosen.short_leases else "0",
+            "CRASH_COUNT": str(copies),
+            "NOTIFICATION_WORKER_WHATSAPP_GRACE_SECONDS": "5" if chosen.short_leases else "60",
+            "CRASH_LEASE": SHORT_LEASE if chosen.short_leases else "0",
         }  # fmt: skip
         made = stack.enter_context(
             system(behind, folder, ports, latency=chosen.latency, more=more, replicas=REPLICATED)
