@@ -29,8 +29,8 @@ class RuntimeSettings(BaseSettings):
     periodic_work: Literal["here", "only", "elsewhere"] = Field(
         "here",
         description="`here`: clockworks (the evening's invitations, the monthly statements) run beside everything"
-        " else; `only`: this process does nothing else; `elsewhere`: another process has them. Any number of replicas may"
-        " run them",
+        " else; `only`: this process does nothing else; `elsewhere`: another process has them. Any number of replicas"
+        " may run them",
     )
     synthetic_organization: Annotated[int, Field(ge=1)] | None = Field(
         None,
