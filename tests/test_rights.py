@@ -54,9 +54,9 @@ def database_of(database_url: str, secrets_of: Path) -> Iterator[dict[str, str]]
 
 
 @pytest.fixture(scope="module")
-def broker_of(broker_url: str, management_url: str, secrets_of: Path) -> Iterator[dict[str, str]]:
+def broker_of(own_broker_url: str, management_url: str, secrets_of: Path) -> Iterator[dict[str, str]]:
     """User → an address with its own credentials, in a virtual host that has the whole topology."""
-    url = make_url(broker_url)
+    url = make_url(own_broker_url)
     apply = ["rights", "apply", "--management", management_url, "--vhost", str(url.database)]
     assert main([*apply, "--passwords", str(secrets_of)]) == 0
     users = [*SERVICES, TOPOLOGY_USER, OPERATORS_USER]

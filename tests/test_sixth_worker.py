@@ -18,7 +18,9 @@ def run(clone: Path, *command: str, **environment: str) -> str:
     return done.stdout
 
 
-def test_the_guides_worker_runs_and_nothing_else_changes(tmp_path: Path, database_url: str, broker_url: str) -> None:
+def test_the_guides_worker_runs_and_nothing_else_changes(
+    tmp_path: Path, database_url: str, own_broker_url: str
+) -> None:
     clone = tmp_path / "clone"
     files = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
@@ -39,7 +41,7 @@ def test_the_guides_worker_runs_and_nothing_else_changes(tmp_path: Path, databas
     described = json.loads(run(clone, llegada, "describe", "--json"))
     assert described["example-worker.welcome"]["consumes"] == ["reservation.created"]
     run(clone, llegada, "migrate", "example-worker", DATABASE_URL=database_url)
-    assert "exchanges" in run(clone, llegada, "topology", "apply", DATABASE_URL=database_url, AMQP_URL=broker_url)
+    assert "exchanges" in run(clone, llegada, "topology", "apply", DATABASE_URL=database_url, AMQP_URL=own_broker_url)
     run(clone, str(clone / ".venv/bin/pytest"), "-q", "-p", "no:randomly", "tests/test_architecture.py")
     changed = run(clone, "git", "status", "--porcelain").splitlines()
     assert sorted(changed) == [" M uv.lock", "?? services/example-worker/"]

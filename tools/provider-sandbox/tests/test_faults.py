@@ -137,7 +137,7 @@ async def test_a_fault_can_be_taken_back(client: Any, link: Body) -> None:
 @pytest.mark.parametrize(
     ("order", "hint"),
     [
-        ({"provider": "nobody", "kind": "cut"}, "'whatsapp', 'smtp' or 'ttlock'"),
+        ({"provider": "nobody", "kind": "cut"}, "'ttlock' or 'sire'"),
         ({"provider": "bold"}, "kind"),
         ({"provider": "bold", "kind": "explode"}, "answer_lost"),
         ({"provider": "bold", "kind": "cut", "operation": "send"}, "create_link"),

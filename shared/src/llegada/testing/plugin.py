@@ -7,6 +7,8 @@ The addresses come from `DATABASE_URL`, `AMQP_URL` and `RABBITMQ_MANAGEMENT_URL`
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from uuid import uuid4
 
 import httpx
 import psycopg
@@ -65,18 +67,32 @@ def management_url() -> str:
     return _required("RABBITMQ_MANAGEMENT_URL")
 
 
+@contextmanager
+def _virtual_host(management_url: str, name: str) -> Iterator[str]:
+    server = _required("AMQP_URL")
+    user = make_url(server).username or "guest"
+    with httpx.Client(base_url=management_url, timeout=30) as api:
+        api.put(f"/api/vhosts/{name}").raise_for_status()
+        everything = {"configure": ".*", "write": ".*", "read": ".*"}
+        api.put(f"/api/permissions/{name}/{user}", json=everything).raise_for_status()
+        yield make_url(server).set(database=name).render_as_string(hide_password=False)
+        api.delete(f"/api/vhosts/{name}").raise_for_status()
+
+
 @pytest.fixture(scope="session")
 def broker_url(worker_name: str, management_url: str) -> Iterator[str]:
     """A virtual host of this worker's own on the broker of AMQP_URL; deleted at the end."""
-    server = _required("AMQP_URL")
-    vhost = f"test-{worker_name}-{os.getpid()}"
-    user = make_url(server).username or "guest"
-    with httpx.Client(base_url=management_url, timeout=30) as api:
-        api.put(f"/api/vhosts/{vhost}").raise_for_status()
-        everything = {"configure": ".*", "write": ".*", "read": ".*"}
-        api.put(f"/api/permissions/{vhost}/{user}", json=everything).raise_for_status()
-        yield make_url(server).set(database=vhost).render_as_string(hide_password=False)
-        api.delete(f"/api/vhosts/{vhost}").raise_for_status()
+    with _virtual_host(management_url, f"test-{worker_name}-{os.getpid()}") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def own_broker_url(management_url: str) -> Iterator[str]:
+    """A virtual host of this file's own, for tests that declare the queues of all services: elsewhere an event that
+    nobody subscribes to would find a queue.
+    """
+    with _virtual_host(management_url, f"test-{uuid4()}") as url:
+        yield url
 
 
 @pytest_asyncio.fixture
