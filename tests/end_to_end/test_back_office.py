@@ -47,38 +47,44 @@ def tasks(desk: Desk, **wanted: Any) -> dict[str, dict[str, Any]]:
     return {task["rule"]: task for task in found}
 
 
-def statements(desk: Desk) -> dict[str, dict[str, Any]]:
-    return {found["number"]: found for found in data(desk.admin.get("/api/statements"))}
+def statements(desk: Desk, users: list[int]) -> list[dict[str, Any]]:
+    found = data(desk.admin.get("/api/statements", params={"pageSize": 200}))
+    return [one for one in found if one["userId"] in users]
+
+
+def consultant(desk: Desk, name: str, client: str, clients: int) -> int:
+    """Somebody whose work of last month is imported, twice, and shall be billed."""
+    day = str(date.today().replace(day=1) - timedelta(days=45))  # noqa: DTZ011 - any day of a period that is over
+    user = person(desk, name)
+    billing = {"enabled": True, "recipient": "Buchhaltung", "recipientEmail": "b@example.ch", "hourlyRate": 15000}
+    data(desk.admin.put(f"/api/users/{user}/statement-settings", json=billing))
+    work = [
+        {"externalId": f"{user}-{n}", "userId": user, "clientId": f"c{n}", "clientName": f"{client} {n}"}
+        for n in range(clients)
+    ]
+    times = [{**entry, "date": day, "minutes": 15 + n % 60} for n, entry in enumerate(work)]
+    for _ in range(2):
+        data(desk.admin.post("/api/work-times", json={"workTimes": times}))
+    return user
 
 
 def test_statements_are_made_once_through_kills_and_one_that_fails_holds_up_nobody(desk: Desk) -> None:
-    day = str(date.today().replace(day=1) - timedelta(days=45))  # noqa: DTZ011 - any day of a period that is over
-    for number in range(PEOPLE):
-        user = person(desk, f"Person{number}")
-        billing = {"enabled": True, "recipient": "Buchhaltung", "recipientEmail": "b@example.ch", "hourlyRate": 15000}
-        data(desk.admin.put(f"/api/users/{user}/statement-settings", json=billing))
-        client = "漢字 AG" if number == 2 else "Alpha AG"
-        work = [
-            {"externalId": f"{user}-{n}", "userId": user, "clientId": f"c{n}", "clientName": f"{client} {n}"}
-            for n in range(CLIENTS)
-        ]
-        times = [{**entry, "date": day, "minutes": 15 + n % 60} for n, entry in enumerate(work)]
-        for _ in range(2):
-            data(desk.admin.post("/api/work-times", json={"workTimes": times}))
+    names = ["漢字 AG" if number == 2 else "Alpha AG" for number in range(PEOPLE)]
+    users = [consultant(desk, f"Person{n}", client, CLIENTS) for n, client in enumerate(names)]
     with ThreadPoolExecutor(4) as pool:
         answers = [data(answer) for answer in pool.map(lambda _: desk.admin.post("/api/statements/run"), range(4))]
-    outcomes = [result["outcome"] for answer in answers for result in answer]
+    outcomes = [result["outcome"] for answer in answers for result in answer if result["userId"] in users]
     assert (outcomes.count("requested"), outcomes.count("exists")) == (PEOPLE, 3 * PEOPLE)
-    until(lambda: any(s["status"] == "generated" for s in statements(desk).values()), 60, "a first statement")
+    until(lambda: any(s["status"] == "generated" for s in statements(desk, users)), 60, "a first statement")
     kill_and_start(desk)
 
     def settled() -> bool:
-        return all(found["status"] in ("generated", "failed") for found in statements(desk).values())
+        return all(found["status"] in ("generated", "failed") for found in statements(desk, users))
 
     until(settled, PATIENCE, "every statement is made or has failed")
-    found = list(statements(desk).values())
+    found = statements(desk, users)
     failed = [one for one in found if one["status"] == "failed"]
-    assert sorted(one["number"][-3:] for one in found) == [f"{n:03}" for n in range(1, PEOPLE + 1)]
+    assert sorted(one["number"][-3:] for one in found) == [f"{user:03}" for user in users]
     assert [one["consultant"] for one in failed] == ["Person2"]
     assert "U+6F22" in failed[0]["reason"]
     for one in found:
@@ -88,11 +94,14 @@ def test_statements_are_made_once_through_kills_and_one_that_fails_holds_up_nobo
             assert hashlib.sha256(pdf.content).hexdigest() == one["sha256"]
             assert one["pages"] > 5
     done = "select count(*) from backoffice_worker.effects where kind = 'statement-pdf' and state = 'done'"
-    assert desk.rows(done) == [(PEOPLE - 1,)]
+    assert desk.rows(done) == [(sum(s["status"] != "failed" for s in data(desk.admin.get("/api/statements"))),)]
 
 
 def test_a_statement_is_sent_by_e_mail_and_archived(desk: Desk) -> None:
-    one = next(found for found in statements(desk).values() if found["status"] == "generated")
+    user = consultant(desk, "Alma", "Beta AG", 3)
+    data(desk.admin.post("/api/statements/run"))
+    until(lambda: all(s["status"] == "generated" for s in statements(desk, [user])), PATIENCE, "the statement")
+    [one] = statements(desk, [user])
     path = f"/api/statements/{one['id']}"
     data(desk.admin.post(f"{path}/send"))
     until(lambda: data(desk.admin.get(path))["status"] == "sent", 60, "the mail server took it")
