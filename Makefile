@@ -86,7 +86,7 @@ dashboards: setup ## Write Grafana's dashboards; ARGS=--check runs every query o
 bench-statements: setup ## 200 statements at a time against one after the other: time and memory
 	@$(RUN) python benchmarks/statements.py $(ARGS)
 
-run: setup ## Everything on this machine, with a demo reservation (ARGS="--no-demo --latency 0")
+run: setup ## Everything on this machine, with a whole stay as a demo (ARGS="--no-demo --latency 0")
 	@$(DEV) run $(ARGS)
 
 run-embedded: setup ## The same without a broker: all in the API's process

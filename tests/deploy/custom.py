@@ -1,5 +1,5 @@
-"""Operators' own kinds, held against the fields that their documentation names: catches a misspelt or misplaced field,
-not a difference between versions (docs/operations/verified.md). Run by the tools' own Python: `custom.py objects.json`.
+"""Operators' own kinds, held against the fields that we know of: catches a misspelt or misplaced field, not a mistake
+of ours about the operator (docs/operations/verified.md). Run by the tools' own Python: `custom.py objects.json`.
 """
 
 import json

@@ -96,7 +96,7 @@ def test_values_pass_the_services_own_validation(rendered: Rendered, monkeypatch
             for name, entry in environment(one).items():
                 if "value" in entry:
                     environ.setenv(name, entry["value"])
-                elif any(part in name for part in ("MERCHANTS", "ACCOUNTS", "SECRETS")):
+                elif any(part in name for part in ("MERCHANTS", "ACCOUNTS", "GATEWAYS", "SECRETS")):
                     environ.setenv(name, "{}")
                 else:
                     environ.setenv(name, "x" * 40)

@@ -2,18 +2,14 @@
 
 import os
 import signal
-import sys
 import time
 from contextlib import ExitStack
 from datetime import date, timedelta
 from pathlib import Path
 from types import FrameType
-from uuid import uuid4
-
-import httpx
-from rich.console import Console
 
 from llegada_dev.cluster import ROOT, write_atomically
+from llegada_dev.demo import whole_stay
 from llegada_dev.infrastructure import infrastructure, say
 from llegada_dev.ports import DEFAULT_BASE, Ports
 from llegada_dev.server import StartFailed
@@ -42,7 +38,7 @@ def run(*, demo: bool, embedded: bool, latency: str) -> int:
             write_atomically(target, made.described())
             _greet(made)
             if demo:
-                follow_demo(made)
+                whole_stay(made)
             _supervise(made, target)
     except _Stop:
         say("ended")
@@ -94,41 +90,6 @@ def _greet(made: System) -> None:
         f"  -H 'Content-Type: application/json' -d '{body}'\n",
         flush=True,
     )
-
-
-def follow_demo(made: System, seconds: float = 60) -> bool:
-    """Create a reservation and say each step as it changes; True once its message was sent."""
-    tomorrow = date.today() + timedelta(days=1)  # noqa: DTZ011
-    headers = {"Authorization": f"Bearer {made.token}"}
-    body = {
-        "guestName": "Ana Gómez",
-        "contact": "+573001234567",
-        "amount": 180000,
-        "checkInDate": str(tomorrow),
-        "checkOutDate": str(tomorrow + timedelta(days=2)),
-    }
-    console = Console(file=sys.stdout)
-    with httpx.Client(base_url=made.api, headers=headers, timeout=40) as api:
-        started = time.monotonic()
-        answer = api.post("/api/reservations", json=body, headers={"Idempotency-Key": str(uuid4())})
-        answer.raise_for_status()
-        data = answer.json()["data"]
-        milliseconds = (time.monotonic() - started) * 1000
-        console.print(f"demo reservation {data['id']}: answered after {milliseconds:.0f} ms")
-        seen: dict[str, str] = {}
-        while time.monotonic() - started < seconds:
-            for step in data["steps"]:
-                if seen.get(step["step"]) != step["state"]:
-                    seen[step["step"]] = step["state"]
-                    elapsed = time.monotonic() - started
-                    console.print(f"  {elapsed:5.1f} s  {step['step']}: {step['state']} {step['reason'] or ''}")
-            if data["status"] == "notification_sent":
-                console.print(f"  status: notification_sent, payment link: {data['paymentLink']}")
-                return True
-            time.sleep(0.1)
-            data = api.get(f"/api/reservations/{data['id']}").json()["data"]
-    console.print("  the demo reservation did not finish in time; look at .llegada/log")
-    return False
 
 
 def _supervise(made: System, target: Path) -> None:
