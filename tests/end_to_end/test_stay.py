@@ -6,7 +6,6 @@ from typing import Any
 import httpx
 import pytest
 
-from llegada_dev.demo import whole_stay
 from llegada_dev.system import DEMO_SETTINGS
 
 from .conftest import Desk, Stage, until
@@ -172,9 +171,3 @@ def test_a_foreigner_is_registered_at_entry_and_exit(desk: Desk) -> None:
         if step == "sire":
             assert desk.get(number)["sireRegisteredAt"]
             act(desk, number, "check-out")
-
-
-def test_the_demo_of_make_run_is_a_whole_stay(desk: Desk) -> None:
-    desk.clear()
-    assert whole_stay(desk.system)
-    assert codes_at_doors(desk, int(desk.rows("select max(id) from reservation_api.reservations")[0][0])) == {}

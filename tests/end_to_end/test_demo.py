@@ -1,0 +1,9 @@
+"""What `make run` shows: a whole stay, through all processes."""
+
+from llegada_dev.demo import whole_stay
+
+from .conftest import Stage
+
+
+def test_the_demo_of_make_run_is_a_whole_stay(stage: Stage) -> None:
+    assert whole_stay(stage.system().system)
