@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import json
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -188,6 +189,7 @@ def main() -> int:
     parser.add_argument("--short-leases", action="store_true", help=f"of {SHORT_LEASE} s, so that a run can be short")
     parser.add_argument("--write", action="store_true", help="add each round to docs/reliability.json and .md")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what it has started, as Ctrl-C does
     result, tally, well = campaign(chosen, chosen.seed or _next_seed())
     print(json.dumps({**vars(result), **tally}))
     print(f"{EFFECTS * result.reservations} messages: {result}")

@@ -3,14 +3,17 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, LiteralString
 
 import httpx
 import psycopg
 from tests.crash.result import Result
 
+from llegada.events.event import Event
+from llegada.runtime.discovery import installed
 from llegada_dev.cluster import installed_services
+from llegada_dev.infrastructure import say
 from llegada_dev.system import System
 
 STILL = 11.0
@@ -18,13 +21,15 @@ STILL = 11.0
 _REFERENCE = re.compile(r"reservation-(\d+)-payment-link-")
 _JOURNAL = """
 create schema if not exists crash;
-create unlogged table if not exists crash.handled (subscriber text, message_id uuid);
+create table if not exists crash.handled (subscriber text, message_id uuid, type text);
 grant usage on schema crash to public; grant select, insert on crash.handled to public;
 truncate crash.handled
 """
 _TWICE = """
 select count(*) from (select from crash.handled group by subscriber, message_id having count(*) > 1) as twice
 """
+_BY_TYPE = "select type, count(distinct message_id) from crash.handled group by type"
+_BY_SUBSCRIBER = "select subscriber, type, count(distinct message_id) from crash.handled group by subscriber, type"
 
 
 def query(made: System, statement: LiteralString, *arguments: Any) -> list[tuple[Any, ...]]:
@@ -33,7 +38,10 @@ def query(made: System, statement: LiteralString, *arguments: Any) -> list[tuple
 
 
 def open_journal(made: System) -> None:
-    """Where the children note, in the same transaction, which message each state change handled."""
+    """Where the children note, in the same transaction, which message each state change handled.
+
+    Not unlogged: a killed database empties such a table.
+    """
     with psycopg.connect(made.infrastructure.database_url) as connection:
         connection.execute(_JOURNAL)
 
@@ -72,7 +80,28 @@ def judge(made: System, ids: Sequence[int], after: int = 0) -> Result:
 
     if query(made, "select to_regclass('crash.handled') is not null")[0][0]:
         result.handled_twice = int(query(made, _TWICE)[0][0])
+        result.handled, result.lost_deliveries = _deliveries(dict(query(made, _BY_TYPE)), query(made, _BY_SUBSCRIBER))
     return result
+
+
+def _deliveries(by_type: dict[str, int], by_subscriber: Iterable[tuple[str, str, int]]) -> tuple[int, int]:
+    """Deliveries that changed state, and those that are missing: what one subscriber handled, all of its type must."""
+    found = {(subscriber, event): count for subscriber, event, count in by_subscriber}
+    missing = {meant: by_type[meant[1]] - found.get(meant, 0) for meant in _meant(by_type)}
+    for (subscriber, event), count in missing.items():
+        if count:
+            say(f"{subscriber} missed {count} of {by_type[event]} {event}")
+    return sum(found.values()), sum(missing.values())
+
+
+def _meant(types: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Who changes its state on which of these events, as the services' subscriptions say."""
+    for service in installed().values():
+        for subscription in service.subscriptions:
+            if not subscription.has_effect:
+                consumed = {event.type for event in subscription.consumes if event is not Event}
+                wanted = types if Event in subscription.consumes else consumed.intersection(types)
+                yield from ((f"{service.name}.{subscription.action}", event) for event in wanted)
 
 
 def _unknown(made: System, schema: LiteralString, after: int) -> dict[int, int]:

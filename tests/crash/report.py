@@ -11,7 +11,8 @@ from llegada_dev.cluster import ROOT
 
 STORE, PAGE = ROOT / "docs" / "reliability.json", ROOT / "docs" / "reliability.md"
 _SUMS = (
-    "messages", "lost", "doubled", "doubled_after_logged_unknown", "unknown_outcomes", "orphan_links", "handled_twice",
+    "messages", "deliveries", "lost", "doubled", "doubled_after_logged_unknown", "unknown_outcomes", "orphan_links",
+    "handled_twice",
     "kills", "stops", "broker_restarts", "database_restarts", "cuts", "delays", "duplicates",
 )  # fmt: skip
 
@@ -33,6 +34,7 @@ class Run:
         result = self.result
         judged = {
             "messages": 2 * result.reservations,
+            "deliveries": result.handled,
             "lost": result.lost,
             "doubled": result.doubled,
             "doubled_after_logged_unknown": result.explained_messages,
@@ -68,6 +70,7 @@ def page(total: dict[str, Any]) -> str:
             "",
             "Written by `make test-crash` and `make test-crash-points` with `--write` in `ARGS`; adds up over runs",
             "(`reliability.json`). A message is one accepted effect; the sandbox's ledger is the judge.",
+            "A delivery is an event that changed a subscriber's state: it must do so once at each that hears its type.",
             "",
             "| | |",
             "|---|---|",

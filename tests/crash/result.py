@@ -8,26 +8,29 @@ from typing import Self
 class Result:
     """`doubled_messages` and `doubled_links`: beyond one for each that was accepted, all of them.
 
-    `explained_…`: those of them for whose own effect an unknown outcome was logged. `handled_twice`: state changes that
-    one message made more than once.
+    `explained_…`: those of them for whose own effect an unknown outcome was logged. `handled`: deliveries that changed
+    a subscriber's state; `lost_deliveries`: events that did so at one of their subscribers and not at another;
+    `handled_twice`: state changes that one message made more than once.
     """
 
     reservations: int = 0
     lost_reservations: int = 0
     lost_links: int = 0
     lost_messages: int = 0
+    lost_deliveries: int = 0
     doubled_reservations: int = 0
     doubled_messages: int = 0
     explained_messages: int = 0
     orphan_links: int = 0
     explained_links: int = 0
+    handled: int = 0
     handled_twice: int = 0
     unknown_messages: int = 0
     unknown_links: int = 0
 
     @property
     def lost(self) -> int:
-        return self.lost_reservations + self.lost_links + self.lost_messages
+        return self.lost_reservations + self.lost_links + self.lost_messages + self.lost_deliveries
 
     @property
     def doubled(self) -> int:
@@ -46,5 +49,5 @@ class Result:
         return (
             f"lost {self.lost}, doubled {self.doubled}, doubled after a logged unknown outcome"
             f" {self.explained_messages}, unknown outcomes {self.unknown}, orphan links {self.orphan_links},"
-            f" handled twice {self.handled_twice}"
+            f" deliveries {self.handled} (twice {self.handled_twice})"
         )

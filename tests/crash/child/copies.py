@@ -11,7 +11,7 @@ import random
 from typing import Any
 
 SHARE = float(os.environ.get("CRASH_COPIES", "0"))
-_NOTE = "insert into crash.handled select $1, unnest($2::uuid[])"
+_NOTE = "insert into crash.handled select $1, * from unnest($2::uuid[], $3::text[])"
 
 
 def install() -> None:
@@ -53,7 +53,8 @@ def _journal() -> None:
     handle = Consumer._handle
 
     async def noted(self: Any, batch: Any, tx: Any) -> Any:
-        await tx.execute(_NOTE, self.name, [delivered.envelope.id for delivered in batch])
+        envelopes = [delivered.envelope for delivered in batch]
+        await tx.execute(_NOTE, self.name, [envelope.id for envelope in envelopes], [e.type for e in envelopes])
         return await handle(self, batch, tx)
 
     Consumer._handle = noted  # type: ignore[method-assign] # the point of this module

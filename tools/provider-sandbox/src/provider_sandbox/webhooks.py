@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 Seconds = Annotated[float, Field(ge=0, le=600)]
 ANSWER_SECONDS = 2.0
 """Bold waits this long for a 200 (developers.bold.co/webhook); the sandbox is as strict for WhatsApp."""
+POSTS_AT_ONCE = 20
+"""Others wait here: httpx's pool looks through all that wait for a connection each time that one is free."""
 
 
 class NothingToTellError(LookupError):
@@ -82,6 +84,7 @@ class Sender:
     def __init__(self) -> None:
         self._client: httpx.AsyncClient | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._posting = asyncio.Semaphore(POSTS_AT_ONCE)
 
     async def send(self, order: Order, payloads: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """One after the other, in the order asked for. Returns `{status, seconds, attempts, error?}` of each."""
@@ -122,11 +125,12 @@ class Sender:
             # A proxy of the surrounding machine must not see webhooks to localhost.
             self._client = httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False)
         content = body.replace(b"{", b'{"forged":true,', 1) if order.forged == "altered_body" else body
-        started = time.perf_counter()
-        try:
-            response = await self._client.post(url, content=content, headers=headers(order, body))
-        except httpx.HTTPError as error:
-            answer: dict[str, Any] = {"status": None, "error": f"{type(error).__name__}: {error}"}
-        else:
-            answer = {"status": response.status_code}
-        return {**answer, "seconds": round(time.perf_counter() - started, 4)}
+        async with self._posting:
+            started = time.perf_counter()
+            try:
+                response = await self._client.post(url, content=content, headers=headers(order, body))
+            except httpx.HTTPError as error:
+                answer: dict[str, Any] = {"status": None, "error": f"{type(error).__name__}: {error}"}
+            else:
+                answer = {"status": response.status_code}
+            return {**answer, "seconds": round(time.perf_counter() - started, 4)}
