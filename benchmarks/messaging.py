@@ -64,7 +64,7 @@ class Stage:
         self.messages = messages
 
     def prepare(self) -> None:
-        migrate(service.package, self.database_url)
+        migrate(service.package, self.database_url, oversees=service.keeps_dead_letters)
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             connection.execute(
                 "insert into reservation_api.organizations values (1, 'Hostal', 'America/Bogota', 'es', '{whatsapp}')"

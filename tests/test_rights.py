@@ -14,16 +14,23 @@ import pytest
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aiormq.exceptions import ChannelAccessRefused
 from psycopg.errors import InsufficientPrivilege
+from pydantic import SecretStr
 from sqlalchemy import make_url
 
+from llegada.messaging.dead_letter_check import check
 from llegada.messaging.envelope import Lane
+from llegada.messaging.replays import Replayer
 from llegada.messaging.rights import OPERATORS_USER, TOPOLOGY_USER, broker_rights
 from llegada.messaging.topology import DEAD_LETTERS, EVENTS, dead_letter_queue, declare, queue_name, topology
+from llegada.messaging.transaction import Database
 from llegada.runtime.cli import main
-from llegada.runtime.database import own_role
+from llegada.runtime.database import EMBEDDED_ROLE, SYSTEM_ROLE, engine, own_role
 from llegada.runtime.discovery import installed
-from llegada.runtime.migrate import behind, migrate
+from llegada.runtime.migrate import OVERSEEN, RightsMissing, behind, embed, embedded, migrate
+from llegada.runtime.service import Resources
+from llegada.runtime.settings import RuntimeSettings
 from llegada_dev.rights import logins, passwords
+from reservation_api.operations.queues import stats
 
 SERVICES = installed()
 WORKERS = sorted(name for name, service in SERVICES.items() if not service.keeps_dead_letters)
@@ -102,9 +109,91 @@ def test_a_worker_is_refused_every_other_schema(worker: str, database_of: dict[s
                     connection.execute(statement.format(service.package).encode())
             with pytest.raises(InsufficientPrivilege):
                 connection.execute(f"set role {own_role(service.package)}".encode())
-        for role in ("llegada_system", "llegada_app"):
+        for role in ("llegada_system", "llegada_app", "llegada_embedded"):
             with pytest.raises(InsufficientPrivilege):
                 connection.execute(f"set role {role}".encode())
+
+
+def tables(database_url: str, schema: str) -> set[str]:
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute("select tablename from pg_tables where schemaname = %s", (schema,)).fetchall()
+    return {name for (name,) in rows}
+
+
+@pytest.mark.parametrize("role", ["none", "llegada_system", "llegada_app"])
+@pytest.mark.parametrize("worker", WORKERS)
+def test_the_api_is_refused_what_is_a_workers_under_each_of_its_roles(
+    worker: str, role: str, database_url: str, database_of: dict[str, str]
+) -> None:
+    schema = SERVICES[worker].package
+    every = tables(database_url, schema)
+    assert {"outbox", "inbox", "effects", "breakers"} < every
+    refused_statements = [f"select 1 from {schema}.{table}" for table in every - set(OVERSEEN)]
+    refused_statements += [f"delete from {schema}.{table}" for table in every]
+    refused_statements += [
+        f"select body from {schema}.outbox",
+        f"select * from {schema}.outbox",
+        f"select reason from {schema}.inbox",
+        f"update {schema}.outbox set exchange = exchange",
+        f"update {schema}.inbox set outcome = outcome",
+        f"insert into {schema}.inbox (subscriber) values ('x')",
+        f"create table {schema}.extra (id int)",
+        f"set role {own_role(schema)}",
+        f"set role {EMBEDDED_ROLE}",
+    ]
+    with psycopg.connect(database_of[KEEPER], autocommit=True) as connection:
+        connection.execute(f"set role {role}".encode())
+        for statement in refused_statements:
+            with pytest.raises(InsufficientPrivilege):
+                connection.execute(statement.encode())
+
+
+async def test_what_is_left_to_the_api_is_enough_for_queues_replays_and_the_check(database_of: dict[str, str]) -> None:
+    package = SERVICES[KEEPER].package
+    schemas = {name: service.package for name, service in SERVICES.items()}
+    made = engine(database_of[KEEPER], package, role=SYSTEM_ROLE)
+    database = Database(made, package)
+    try:
+        await Replayer(database, schemas).step()
+        async with database.transaction() as tx:
+            assert (await check(tx, schemas)).missing == []
+        settings = RuntimeSettings(database_url=SecretStr(database_of[KEEPER]))
+        resources = Resources(settings, database, lambda _: made, None, schemas)
+        assert set((await stats(resources))["outbox"]) == set(SERVICES)
+    finally:
+        await made.dispose()
+
+
+def test_acting_for_all_is_given_on_purpose_and_reaches_everything(
+    database_url: str, database_of: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keeper = SERVICES[KEEPER].package
+    assert not embedded(keeper, database_url)
+    with pytest.raises(RightsMissing, match=f"grant {EMBEDDED_ROLE} to {own_role(keeper)};"):
+        embed(keeper, database_of[KEEPER])
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    assert main(["migrate", KEEPER, "--embedded"]) == 0
+    try:
+        with psycopg.connect(database_of[KEEPER], autocommit=True) as connection:
+            connection.execute(f"set role {EMBEDDED_ROLE}".encode())
+            for service in SERVICES.values():
+                for table in tables(database_url, service.package) - {"alembic_version"}:
+                    connection.execute(f"select count(*) from {service.package}.{table}".encode())
+                    connection.execute(f"delete from {service.package}.{table} where false".encode())
+            connection.execute(
+                b"insert into reservation_api.organizations (organization_id, name, time_zone, language, channels)"
+                b" values (1, 'A', 'America/Bogota', 'es', '{}') on conflict do nothing"
+            )
+            seen = connection.execute(b"select count(*) from reservation_api.organizations").fetchone()
+            assert seen is not None
+            assert seen[0] > 0, "row-level security knows it as the system role"
+        capsys.readouterr()
+        assert main(["migrate", KEEPER]) == 0
+        assert f"revoke {EMBEDDED_ROLE} from {own_role(keeper)};" in capsys.readouterr().out
+    finally:
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute(f"revoke {EMBEDDED_ROLE} from {own_role(keeper)}".encode())
+    assert not embedded(keeper, database_url)
 
 
 @pytest.mark.parametrize("worker", WORKERS)

@@ -212,9 +212,18 @@ def test_the_database_knows_a_login_for_every_service(rendered: Rendered) -> Non
     for cluster in rendered.objects:
         if cluster["apiVersion"].startswith("postgresql.cnpg.io"):
             roles = {role["name"]: role for role in cluster["spec"]["managed"]["roles"]}
-            assert set(roles) == {"llegada_app", "llegada_system", *(own_role(s.package) for s in SERVICES.values())}
+            shared = {"llegada_app", "llegada_system", "llegada_embedded"}
+            assert set(roles) == shared | {own_role(s.package) for s in SERVICES.values()}
+            off = rendered.name == "switched-off"
             for service in SERVICES.values():
-                assert bool(roles[own_role(service.package)].get("inRoles")) == service.keeps_dead_letters
+                wanted = shared - (set() if off else {"llegada_embedded"}) if service.keeps_dead_letters else set()
+                assert set(roles[own_role(service.package)].get("inRoles", [])) == wanted
+
+
+def test_the_release_lets_the_api_act_for_all_only_with_the_queue_switched_off(rendered: Rendered) -> None:
+    [prepare] = rendered.of("Job")
+    migrates = prepare["spec"]["template"]["spec"]["initContainers"][0]["args"]
+    assert ("--embedded" in migrates) == (rendered.name == "switched-off")
 
 
 def test_the_guide_names_every_secret_that_the_chart_reads(rendered: Rendered) -> None:

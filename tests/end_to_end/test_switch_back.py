@@ -1,10 +1,13 @@
 """QUEUE_ENABLED thrown back and forth while work is in flight and the workers run."""
 
+from llegada_dev.system import llegada
+
 from .conftest import Desk, Stage
 
 
 def test_switching_back_and_forth_loses_and_doubles_nothing(stage: Stage) -> None:
     desk = stage.system()
+    llegada(desk.system.infrastructure.environment, "migrate", "--embedded", "reservation-api")
     created: list[int] = []
     for round_number in range(4):
         desk.fault(provider="bold", operation="create_link", kind="provider_error", value={"status": 500}, times=2)

@@ -29,7 +29,7 @@ from llegada.messaging.relay import Relay
 from llegada.messaging.subscription import Subscription
 from llegada.messaging.topology import declare, topology
 from llegada.messaging.transaction import Database, Transaction
-from llegada.runtime.database import SYSTEM_ROLE, engine
+from llegada.runtime.database import engine, own_role
 from llegada.testing.plugin import ServiceDatabase
 
 SERVICE = "probe-worker"
@@ -189,7 +189,7 @@ async def worker(service_database: ServiceDatabase, database_url: str, broker_ur
     database = await service_database(SCHEMA)
     with psycopg.connect(database_url, autocommit=True) as owner:
         owner.execute(f"create table if not exists {SCHEMA}.notes (reservation_id bigint)")
-        owner.execute(f"grant all on {SCHEMA}.notes to {SYSTEM_ROLE}")
+        owner.execute(f"grant all on {SCHEMA}.notes to {own_role(SCHEMA)}")
     async with AsyncExitStack() as stack:
         yield Worker(database, database_url, broker_url, stack)
 

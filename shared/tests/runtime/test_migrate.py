@@ -2,7 +2,7 @@ import asyncpg
 import pytest
 
 from llegada.messaging.transaction import Database
-from llegada.runtime.database import SYSTEM_ROLE, engine
+from llegada.runtime.database import engine
 from llegada.runtime.migrate import SchemaBehind, wait
 from llegada.testing.plugin import ServiceDatabase
 
@@ -12,7 +12,7 @@ async def test_a_schema_is_migrated_and_twice_is_harmless(service_database: Serv
     await service_database("payment_worker")
     row = await database.fetchrow("select current_user::text as role, count(*) as n from outbox")
     assert row is not None
-    assert (row["role"], row["n"]) == ("llegada_system", 0)
+    assert (row["role"], row["n"]) == ("llegada_payment_worker", 0)
 
 
 async def test_a_schema_that_was_never_migrated_is_waited_for_and_named(database_url: str) -> None:
@@ -45,7 +45,7 @@ async def test_an_older_schema_is_waited_for_and_a_newer_one_is_not(
 async def test_an_address_that_asks_for_tls_gets_it_or_nothing(database_url: str) -> None:
     """The server here has no TLS: with `require` both drivers refuse, for that reason and not for an unknown word."""
     separator = "&" if "?" in database_url else "?"
-    made = engine(f"{database_url}{separator}sslmode=require", "payment_worker", role=SYSTEM_ROLE)
+    made = engine(f"{database_url}{separator}sslmode=require", "payment_worker", role="none")
     with pytest.raises(ConnectionError, match="SSL"):
         await Database(made, "payment_worker").fetchrow("select 1")
     await made.dispose()

@@ -53,6 +53,15 @@ app.kubernetes.io/name: {{ .service }}
 - name: {{ . }}
   valueFrom: {secretKeyRef: {name: {{ $.root.Values.secrets.prefix }}-{{ $.service }}, key: {{ . }}}}
 {{- end }}
+{{- range .own.optionalSecretSettings }}
+- name: {{ . }}
+  valueFrom: {secretKeyRef: {name: {{ $.root.Values.secrets.prefix }}-{{ $.service }}, key: {{ . }}, optional: true}}
+{{- end }}
+{{- end -}}
+
+{{/* Whether the API may act for all services: with the queue switched off, and where it is said. */}}
+{{- define "llegada.embedded" -}}
+{{- if or (not .Values.queueEnabled) .Values.database.embeddedRights }}yes{{ end }}
 {{- end -}}
 
 {{- define "llegada.podSecurity" -}}

@@ -14,7 +14,8 @@ from llegada.messaging.dead_letter_desk import DeskError
 from llegada.messaging.subscription import Subscription
 from llegada.messaging.topology import TopologyError, declare, topology
 from llegada.runtime import dead_letters_cli, discovery, restored, rights_cli
-from llegada.runtime.migrate import SchemaBehind, migrate, wait
+from llegada.runtime.database import EMBEDDED_ROLE, own_role
+from llegada.runtime.migrate import RightsMissing, SchemaBehind, embed, embedded, migrate, wait
 from llegada.runtime.run import check_topology, run, runtime_settings
 from llegada.runtime.settings import SettingsError
 
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "run":
                 _run(chosen.services, everything=chosen.all)
             case "migrate":
-                _migrate(chosen.services)
+                _migrate(chosen.services, act_for_all=chosen.embedded)
             case "restored":
                 _restored(chosen.gap)
             case "wait":
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return rights_cli.run(chosen)
             case "dead-letters":
                 return dead_letters_cli.run(chosen)
-    except (SettingsError, discovery.DiscoveryError, TopologyError, DeskError, SchemaBehind) as error:
+    except (SettingsError, discovery.DiscoveryError, TopologyError, DeskError, SchemaBehind, RightsMissing) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
@@ -58,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     migrate_command = commands.add_parser("migrate", help="bring the schemas of services to the newest revision")
     migrate_command.add_argument("services", nargs="*", metavar="service", help="default: every installed one")
     migrate_command.add_argument("--all", action="store_true", help="every installed service (the default)")
+    migrate_command.add_argument(
+        "--embedded", action="store_true", help="let the API's login act for all, as QUEUE_ENABLED=false needs it"
+    )
     restored_command = commands.add_parser("restored", help="after a backup was restored, before the first start")
     restored_command.add_argument(
         "--gap", type=int, default=restored.GAP, help="numbers left out (default: %(default)s)"
@@ -82,12 +86,22 @@ def _run(names: list[str], *, everything: bool) -> None:
     run(chosen)
 
 
-def _migrate(names: list[str]) -> None:
+def _migrate(names: list[str], *, act_for_all: bool) -> None:
     url = runtime_settings(broker=False).database_url.get_secret_value()
     for name in names or discovery.installed():
         service = discovery.find(name)
         migrate(service.package, url, oversees=service.keeps_dead_letters)
         print(f"{name}: schema is at the newest revision")
+        if not service.keeps_dead_letters:
+            continue
+        if act_for_all:
+            embed(service.package, url)
+            print(f"{name}: may act for all services (QUEUE_ENABLED=false)")
+        elif embedded(service.package, url):
+            print(
+                f"{name}: may still act for all services; where QUEUE_ENABLED=false is over:"
+                f" revoke {EMBEDDED_ROLE} from {own_role(service.package)};"
+            )
 
 
 def _restored(gap: int) -> None:

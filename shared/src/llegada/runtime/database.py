@@ -5,7 +5,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 SYSTEM_ROLE = "llegada_system"
-"""Sees every organization's rows in every schema: the service that keeps dead letters, and QUEUE_ENABLED=false."""
+"""The service that keeps dead letters: every organization's rows in its own schema, and of every other schema what it
+shows and judges replays by (`migrate.OVERSEEN`), to read.
+"""
+EMBEDDED_ROLE = "llegada_embedded"
+"""QUEUE_ENABLED=false, one process that does everybody's work: everything in every schema. Given on purpose only."""
 APP_ROLE = "llegada_app"
 """Requests of people: row-level security holds for it."""
 
@@ -24,7 +28,7 @@ def driver_url(url: str, driver: str) -> URL:
     return made
 
 
-def engine(url: str, schema: str, *, role: str = SYSTEM_ROLE, pool_size: int = 10, pooled: bool = True) -> AsyncEngine:
+def engine(url: str, schema: str, *, role: str, pool_size: int = 10, pooled: bool = True) -> AsyncEngine:
     """`role` is set at connection time, so that one login can act as either; `pooled=False` for a connection of one's
     own (the relay's).
     """

@@ -11,7 +11,19 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
-from llegada.runtime.database import APP_ROLE, SYSTEM_ROLE, driver_url, own_role
+from llegada.runtime.database import APP_ROLE, EMBEDDED_ROLE, SYSTEM_ROLE, driver_url, own_role
+
+OVERSEEN = {
+    "inbox": "subscriber, message_id, pass, outcome, next_try_at, settled_at",
+    "outbox": "message_id, exchange, created_at",
+}
+"""What the service that keeps dead letters may read of every schema, column by column: what became of messages, and how
+long others wait. No body of a message, no business table.
+"""
+
+
+class RightsMissing(Exception):  # noqa: N818 - says what is the case
+    """An administrator must give a role; the message holds the statement."""
 
 
 class SchemaBehind(Exception):  # noqa: N818 - says what is the case
@@ -21,7 +33,7 @@ class SchemaBehind(Exception):  # noqa: N818 - says what is the case
 def migrate(package: str, url: str, *, oversees: bool = False) -> None:
     """Safe to run again, and side by side for several services. Needs a login that owns the schemas.
 
-    `oversees`: the service that looks into every schema and answers people; its role gets both shared roles.
+    `oversees`: the service that keeps dead letters and answers people; its role gets both shared roles.
     """
     engine = create_engine(driver_url(url, "psycopg"), poolclass=NullPool)
     with engine.begin() as connection:
@@ -30,11 +42,30 @@ def migrate(package: str, url: str, *, oversees: bool = False) -> None:
         if oversees:
             for role in (APP_ROLE, SYSTEM_ROLE):
                 _join(connection, role, own_role(package))
+        _join(connection, SYSTEM_ROLE, EMBEDDED_ROLE)
     config = _config(package)
     config.attributes.update(schema=package, url=url)
     command.upgrade(config, "heads")
     with engine.begin() as connection:
-        _grant(connection, package)
+        _grant(connection, package, oversees=oversees)
+
+
+def embed(package: str, url: str) -> None:
+    """Let the login of this service act for all, as QUEUE_ENABLED=false needs it. Raises RightsMissing."""
+    login = own_role(package)
+    engine = create_engine(driver_url(url, "psycopg"), poolclass=NullPool)
+    with engine.begin() as connection:
+        for role, member in ((EMBEDDED_ROLE, login), (SYSTEM_ROLE, EMBEDDED_ROLE)):
+            _join(connection, role, member)
+            if not _is_member(connection, role, member):
+                raise RightsMissing(f"this login may not give it; as an administrator: grant {role} to {member};")
+
+
+def embedded(package: str, url: str) -> bool:
+    """Whether the login of this service may act for all."""
+    engine = create_engine(driver_url(url, "psycopg"), poolclass=NullPool)
+    with engine.connect() as connection:
+        return _is_member(connection, EMBEDDED_ROLE, own_role(package))
 
 
 def wait(packages: Sequence[str], url: str, seconds: float) -> None:
@@ -85,7 +116,7 @@ def _locations(package: str) -> str:
 
 def _prepare(connection: Connection, package: str) -> None:
     connection.execute(text(f"create schema if not exists {package}"))
-    for role in (APP_ROLE, SYSTEM_ROLE, own_role(package)):
+    for role in (APP_ROLE, SYSTEM_ROLE, EMBEDDED_ROLE, own_role(package)):
         known = connection.scalar(text("select 1 from pg_roles where rolname = :role"), {"role": role})
         if not known:
             # Roles belong to the whole cluster: another database may make the same one at the same time.
@@ -96,12 +127,16 @@ def _prepare(connection: Connection, package: str) -> None:
         _join(connection, role, "current_user")
 
 
+def _is_member(connection: Connection, role: str, member: str) -> bool:
+    named = "current_user" if member == "current_user" else f"'{member}'"
+    return bool(connection.scalar(text(f"select pg_has_role({named}, :role, 'member')"), {"role": role}))
+
+
 def _join(connection: Connection, role: str, member: str) -> None:
     """One login for everything must be a member. Where an administrator makes the roles and gives each service a login
     of its own, the migrating one may not be allowed to do this, and need not: so a refusal is not an error here.
     """
-    named = "current_user" if member == "current_user" else f"'{member}'"
-    if connection.scalar(text(f"select pg_has_role({named}, :role, 'member')"), {"role": role}):
+    if _is_member(connection, role, member):
         return
     connection.execute(
         text(f"""do $$ begin grant {role} to {member};
@@ -109,13 +144,20 @@ def _join(connection: Connection, role: str, member: str) -> None:
     )
 
 
-def _grant(connection: Connection, package: str) -> None:
-    """The system role and the service's own work all tables; the app role gets the schema, and what the service's
-    migrations grant. Nobody else gets anything: a worker's login cannot read another's schema.
+def _grant(connection: Connection, package: str, *, oversees: bool) -> None:
+    """The service's own role, and the one for everything, work all its tables. So does the system role in the schema of
+    the service that oversees, whose row-level security knows it; elsewhere it reads OVERSEEN. The app role gets that
+    schema, and what migrations grant in it. Nobody else gets anything: a worker's login reads no other schema.
     """
     own = own_role(package)
+    shared = f", {APP_ROLE}" if oversees else ""
     connection.execute(text("set local lock_timeout to '4s'"))
-    connection.execute(text(f"grant usage on schema {package} to {APP_ROLE}, {SYSTEM_ROLE}, {own}"))
-    for role in (SYSTEM_ROLE, own):
+    connection.execute(text(f"grant usage on schema {package} to {SYSTEM_ROLE}, {EMBEDDED_ROLE}, {own}{shared}"))
+    for role in (own, EMBEDDED_ROLE, *((SYSTEM_ROLE,) if oversees else ())):
         connection.execute(text(f"grant select, insert, update, delete on all tables in schema {package} to {role}"))
         connection.execute(text(f"grant usage on all sequences in schema {package} to {role}"))
+    if not oversees:
+        connection.execute(text(f"revoke all on all tables in schema {package} from {SYSTEM_ROLE}"))
+        connection.execute(text(f"revoke all on all sequences in schema {package} from {SYSTEM_ROLE}"))
+        for table, columns in OVERSEEN.items():
+            connection.execute(text(f"grant select ({columns}) on {package}.{table} to {SYSTEM_ROLE}"))

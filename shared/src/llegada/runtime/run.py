@@ -37,7 +37,7 @@ from llegada.messaging.topology import UNROUTABLE, Topology, TopologyError, chec
 from llegada.messaging.topology_check import Finding, findings, snapshot
 from llegada.messaging.transaction import Database
 from llegada.runtime import discovery
-from llegada.runtime.database import SYSTEM_ROLE, engine, own_role
+from llegada.runtime.database import EMBEDDED_ROLE, SYSTEM_ROLE, engine, own_role
 from llegada.runtime.logging import configure
 from llegada.runtime.periodic import Clockwork
 from llegada.runtime.service import Resources, Service
@@ -150,9 +150,10 @@ class Process:
                     self._replayer = Replayer(database, schemas)
 
     def _role(self, service: Service[Any, Any]) -> str:
-        """A worker acts as itself. Who keeps dead letters looks into every schema, and so does who works for all."""
-        everywhere = service.keeps_dead_letters or not self.settings.queue_enabled
-        return SYSTEM_ROLE if everywhere else own_role(service.package)
+        """A worker acts as itself. Who keeps dead letters looks into others' inboxes; who works for all needs all."""
+        if not self.settings.queue_enabled:
+            return EMBEDDED_ROLE
+        return SYSTEM_ROLE if service.keeps_dead_letters else own_role(service.package)
 
     def _engine(self, package: str, role: str, *, pooled: bool = True) -> AsyncEngine:
         url = self.settings.database_url.get_secret_value()

@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from uuid import uuid4
 
 import httpx
@@ -18,7 +19,8 @@ from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from llegada.messaging.transaction import Database
-from llegada.runtime.database import SYSTEM_ROLE, engine
+from llegada.runtime.database import SYSTEM_ROLE, engine, own_role
+from llegada.runtime.discovery import installed
 from llegada.runtime.logging import configure
 from llegada.runtime.migrate import migrate
 
@@ -111,14 +113,15 @@ async def engine_as(database_url: str) -> AsyncGenerator[EngineAs]:
 
 @pytest_asyncio.fixture
 async def service_database(database_url: str, engine_as: EngineAs) -> ServiceDatabase:
-    """A service's schema, migrated and empty, under the system role."""
+    """A service's schema, migrated and empty, under the role that the service acts as."""
 
     async def make(package: str) -> Database:
+        keeps = any(one.package == package and one.keeps_dead_letters for one in installed().values())
         if (database_url, package) not in _migrated:
-            await asyncio.to_thread(migrate, package, database_url)
+            await asyncio.to_thread(partial(migrate, package, database_url, oversees=keeps))
             _migrated.add((database_url, package))
         await asyncio.to_thread(_empty, database_url, package)
-        return Database(engine_as(package, SYSTEM_ROLE), package)
+        return Database(engine_as(package, SYSTEM_ROLE if keeps else own_role(package)), package)
 
     return make
 
