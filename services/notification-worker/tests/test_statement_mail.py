@@ -10,6 +10,7 @@ from llegada.events.file import File
 from llegada.events.statement import StatementMailRequested
 from llegada.messaging.effects import Attempt
 from llegada.messaging.failures import Permanent
+from notification_worker.archive import Archive
 from notification_worker.mail import Mail, Mailer, MailServer
 from notification_worker.statement_mail import StatementMail
 
@@ -47,7 +48,7 @@ def wanted(**changes: Any) -> StatementMailRequested:
 @pytest.mark.parametrize(("language", "word"), [("de", "Abrechnung"), ("en", "statement"), ("es", "cuenta")])
 async def test_the_statement_leaves_with_its_pdf(language: str, word: str) -> None:
     box = Box()
-    mailed = await StatementMail(wanted(language=language), box, "Hostal <a@hostal.test>").perform(ATTEMPT)
+    mailed = await StatementMail(wanted(language=language), Archive(), box, "Hostal <a@hostal.test>").perform(ATTEMPT)
     [mail] = box.mails
     message: EmailMessage = mail.written()
     [attachment] = list(message.iter_attachments())
@@ -63,7 +64,7 @@ async def test_all_attempts_have_one_message_id_and_another_wish_has_another() -
     box = Box()
     for intent, number in ((1, 1), (1, 2), (2, 1)):
         attempt = Attempt(number, "r", ATTEMPT.opened_at)
-        await StatementMail(wanted(intent=intent), box, "a@hostal.test").perform(attempt)
+        await StatementMail(wanted(intent=intent), Archive(), box, "a@hostal.test").perform(attempt)
     first, second, third = (mail.message_id for mail in box.mails)
     assert first == second != third
 
@@ -72,5 +73,5 @@ async def test_a_damaged_file_does_not_leave() -> None:
     box = Box()
     damaged = PDF.model_copy(update={"sha256": "0" * 64})
     with pytest.raises(Permanent, match="checksum"):
-        await StatementMail(wanted(file=damaged), box, "a@hostal.test").perform(ATTEMPT)
+        await StatementMail(wanted(file=damaged), Archive(), box, "a@hostal.test").perform(ATTEMPT)
     assert box.mails == []

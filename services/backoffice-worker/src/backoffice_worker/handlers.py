@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
 from backoffice_worker import lifecycles
+from backoffice_worker.archive import Archive
 from backoffice_worker.lifecycles import Lifecycle
 from backoffice_worker.rendering import Typesetter
 from backoffice_worker.store import Booking, Employee, News, Store
@@ -50,9 +51,12 @@ Moved = ReservationCheckedOut | ReservationCancelled
 
 
 class BackOffice:
-    def __init__(self, store: Store, typesetter: Typesetter) -> None:
+    """`archive`: where documents are kept; None: they travel in their events."""
+
+    def __init__(self, store: Store, typesetter: Typesetter, archive: Archive | None = None) -> None:
         self._store = store
         self._typesetter = typesetter
+        self._archive = archive
 
     async def remember_organization(self, event: OrganizationConfigured, tx: Transaction) -> None:
         await self._store.configure(tx, event)
@@ -61,10 +65,10 @@ class BackOffice:
         await self._store.set_rules(tx, event)
 
     def write_statement(self, event: StatementRequested) -> Effect[StatementReady]:
-        return StatementDocument(event, self._typesetter)
+        return StatementDocument(event, self._typesetter, self._archive)
 
     def write_document(self, event: DocumentRequested) -> Effect[DocumentReady]:
-        return PersonDocument(event, self._typesetter)
+        return PersonDocument(event, self._typesetter, self._archive)
 
     async def follow_booking(
         self,

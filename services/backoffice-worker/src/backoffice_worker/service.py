@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from backoffice_worker.archive import Archive, Bucket
 from backoffice_worker.handlers import BackOffice
 from backoffice_worker.rendering import Typesetter
 from backoffice_worker.store import Store
@@ -21,16 +22,20 @@ NAME = "backoffice-worker"
 
 
 class Settings(BaseSettings):
-    """`parallel_documents`: typesetting processes at a time, 0.5 GB each at most."""
+    """`parallel_documents`: typesetting processes at a time, 0.5 GB each at most. `s3`: where documents are kept; None:
+    they travel in their events, into the API's database.
+    """
 
     model_config = SettingsConfigDict(env_prefix="BACKOFFICE_WORKER_")
 
     parallel_documents: Annotated[int, Field(ge=1, le=64)] = os.cpu_count() or 1
+    s3: Bucket | None = None
 
 
 @asynccontextmanager
 async def build(settings: Settings, resources: Resources) -> AsyncGenerator[BackOffice]:
-    yield BackOffice(Store(resources.database), Typesetter(settings.parallel_documents))
+    archive = None if settings.s3 is None else Archive(settings.s3)
+    yield BackOffice(Store(resources.database), Typesetter(settings.parallel_documents), archive)
 
 
 async def _remind(_settings: Settings, resources: Resources, back_office: BackOffice) -> None:

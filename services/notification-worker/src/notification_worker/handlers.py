@@ -46,6 +46,7 @@ from llegada.messaging.failures import Permanent
 from llegada.messaging.gate import Way
 from llegada.messaging.subscription import Batch
 from llegada.messaging.transaction import Transaction
+from notification_worker.archive import Archive
 from notification_worker.conversation import HandOver, respond
 from notification_worker.mail import Mail, Mailer
 from notification_worker.messages import take
@@ -68,8 +69,17 @@ NOT_URGENT = frozenset({INVITATION})
 class Notifications:
     """`sender`: the e-mail's From, `Name <address>`. `grace`: how long WhatsApp may take to tell what it did."""
 
-    def __init__(self, store: Store, whatsapp: WhatsApp, mailer: Mailer, sender: str, grace: timedelta = GRACE) -> None:
+    def __init__(
+        self,
+        store: Store,
+        whatsapp: WhatsApp,
+        mailer: Mailer,
+        sender: str,
+        grace: timedelta = GRACE,
+        archive: Archive | None = None,
+    ) -> None:
         self._grace = grace
+        self._archive = archive or Archive()
         self._store = store
         self._whatsapp = whatsapp
         self._mailer = mailer
@@ -141,7 +151,7 @@ class Notifications:
         return GuestReply(event, self._store, self._whatsapp, self._grace)
 
     def send_statement(self, event: StatementMailRequested) -> Effect[StatementMailed]:
-        return StatementMail(event, self._mailer, self._sender)
+        return StatementMail(event, self._archive, self._mailer, self._sender)
 
     async def clean(self) -> None:
         await self._store.clean()

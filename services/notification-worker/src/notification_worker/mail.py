@@ -13,7 +13,6 @@ from typing import Literal
 import aiosmtplib
 from pydantic import SecretStr
 
-from llegada.events.file import File
 from llegada.messaging import tracing
 from llegada.messaging.failures import Credentials, Failure, OutcomeUnknown, Permanent, Transient
 
@@ -35,6 +34,13 @@ class MailServer:
 
 
 @dataclass(frozen=True)
+class Attachment:
+    name: str
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True)
 class Mail:
     """`message_id` is the same for all attempts, so that mail clients fold copies."""
 
@@ -45,7 +51,7 @@ class Mail:
     plain: str
     html: str
     date: datetime
-    attachment: File | None = None
+    attachment: Attachment | None = None
 
     def written(self) -> EmailMessage:
         message = EmailMessage()
@@ -59,7 +65,7 @@ class Mail:
         message.add_alternative(self.html, subtype="html")
         if self.attachment is not None:
             kind, _, subtype = self.attachment.media_type.partition("/")
-            content, name = self.attachment.read(), self.attachment.name
+            content, name = self.attachment.content, self.attachment.name
             message.add_attachment(content, maintype=kind, subtype=subtype, filename=name)
         return message
 

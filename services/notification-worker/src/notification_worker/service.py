@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from llegada.messaging.subscription import Subscription
 from llegada.runtime.http import ProviderClient
 from llegada.runtime.service import Periodic, Resources, Service
+from notification_worker.archive import Archive, Bucket
 from notification_worker.handlers import GRACE, Notifications
 from notification_worker.mail import Mailer, MailServer
 from notification_worker.store import Store
@@ -18,7 +19,9 @@ from notification_worker.whatsapp import META_LIMITS, Account, Limits, WhatsApp
 
 
 class Settings(BaseSettings):
-    """`whatsapp_accounts`: JSON, organization id → `{"phone_number_id", "token"}`. `sender`: `Name <address>`."""
+    """`whatsapp_accounts`: JSON, organization id → `{"phone_number_id", "token"}`. `sender`: `Name <address>`.
+    `s3`: the bucket that statements are read from, where backoffice-worker writes them into one.
+    """
 
     model_config = SettingsConfigDict(env_prefix="NOTIFICATION_WORKER_")
 
@@ -34,6 +37,7 @@ class Settings(BaseSettings):
     smtp_user: str | None = None
     smtp_password: SecretStr | None = None
     sender: Annotated[str, Field(pattern=r"^([^<>]+ <[^@<> ]+@[^@<> ]+>|[^@<> ]+@[^@<> ]+)$")]
+    s3: Bucket | None = None
 
 
 @asynccontextmanager
@@ -46,7 +50,8 @@ async def build(settings: Settings, resources: Resources) -> AsyncGenerator[Noti
         synthetic = resources.settings.synthetic_organization
         whatsapp = WhatsApp(http, settings.whatsapp_version, settings.whatsapp_accounts, limits, synthetic)
         grace = timedelta(seconds=settings.whatsapp_grace_seconds)
-        yield Notifications(Store(resources.database), whatsapp, Mailer(server), settings.sender, grace)
+        store, archive = Store(resources.database), Archive(settings.s3)
+        yield Notifications(store, whatsapp, Mailer(server), settings.sender, grace, archive)
 
 
 async def _clean(_settings: Settings, _resources: Resources, handlers: Notifications) -> None:

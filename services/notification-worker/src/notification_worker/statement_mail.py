@@ -6,9 +6,9 @@ from html import escape
 from llegada.events.statement import StatementMailed, StatementMailRequested
 from llegada.events.types import Language
 from llegada.messaging.effects import Attempt, EffectKey, SendAgain
-from llegada.messaging.failures import Permanent
 from llegada.messaging.gate import Way
-from notification_worker.mail import Mail, Mailer
+from notification_worker.archive import Archive
+from notification_worker.mail import Attachment, Mail, Mailer
 
 _TEXTS: dict[Language, tuple[str, str, str]] = {
     "de": (
@@ -32,8 +32,9 @@ _TEXTS: dict[Language, tuple[str, str, str]] = {
 class StatementMail:
     """After an attempt without an answer it may double: nothing can be asked, and the Message-ID stays the same."""
 
-    def __init__(self, event: StatementMailRequested, mailer: Mailer, sender: str) -> None:
+    def __init__(self, event: StatementMailRequested, archive: Archive, mailer: Mailer, sender: str) -> None:
         self._event = event
+        self._archive = archive
         self._mailer = mailer
         self._sender = sender
 
@@ -52,10 +53,7 @@ class StatementMail:
 
     async def perform(self, attempt: Attempt) -> StatementMailed:
         event = self._event
-        try:
-            event.file.read()
-        except ValueError as error:
-            raise Permanent(str(error), code="file", advice="Make the statement again, and send that.") from error
+        content = await self._archive.read(event.file)
         subject, text = self._texts()
         domain = self._sender.rpartition("@")[2].rstrip("> ")
         opened = int(attempt.opened_at.timestamp())
@@ -67,7 +65,7 @@ class StatementMail:
             plain=text,
             html="".join(f"<p>{escape(part)}</p>" for part in text.strip().split("\n\n")).replace("\n", "<br>"),
             date=datetime.now(UTC),
-            attachment=event.file,
+            attachment=Attachment(event.file.name, event.file.media_type, content),
         )
         await self._mailer.send(mail)
         return StatementMailed(

@@ -12,6 +12,7 @@ from llegada.runtime.service import Resources
 from reservation_api import problems
 from reservation_api.access import TokenReader
 from reservation_api.conversations import routes as conversations
+from reservation_api.documents.archive import Archive, Bucket
 from reservation_api.edge import Edge
 from reservation_api.operations import dead_letters
 from reservation_api.operations import routes as operations
@@ -56,7 +57,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         413: "Body too large",
         415: "Not JSON",
         422: "Not valid; `errors` names the fields",
-        503: "The database is away; nothing was stored",
+        503: "The database, or the store of documents, is away; nothing was stored",
     }.items()
 }
 
@@ -74,6 +75,7 @@ class AppSettings(Protocol):
     whatsapp_numbers: dict[str, int]
     bold_secrets: dict[int, SecretStr]
     bold_test_organization: int | None
+    s3: Bucket | None
 
 
 def create_app(settings: AppSettings, resources: Resources, _handlers: object) -> ASGIApp:
@@ -83,7 +85,8 @@ def create_app(settings: AppSettings, resources: Resources, _handlers: object) -
     database = Database(resources.engine_as(APP_ROLE), resources.database.schema)
     whatsapp = WhatsAppWebhooks(settings.whatsapp_verify_token, settings.whatsapp_app_secret, settings.whatsapp_numbers)
     bold = BoldWebhooks(settings.bold_secrets, settings.bold_test_organization)
-    app.state.parts = Parts(database, resources, settings.frontend_url.rstrip("/"), whatsapp, bold)
+    frontend_url, archive = settings.frontend_url.rstrip("/"), Archive(settings.s3)
+    app.state.parts = Parts(database, resources, frontend_url, whatsapp, bold, archive)
     app.state.stream = Stream(resources.database)
     return Edge(app)
 

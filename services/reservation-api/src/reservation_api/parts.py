@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from llegada.messaging.transaction import Database, Transaction
 from llegada.runtime.service import Resources
+from reservation_api.documents.archive import Archive
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Parts:
     frontend_url: str
     whatsapp: WhatsAppWebhooks = WhatsAppWebhooks()
     bold: BoldWebhooks = BoldWebhooks()
+    archive: Archive = Archive()
 
     @asynccontextmanager
     async def transaction(self, organization_id: int) -> AsyncGenerator[Transaction]:

@@ -2,7 +2,8 @@
 
     Problem
     ├── Unauthorized 401   ├── NotFound 404   ├── NotSetUp 409   ├── WrongType 415
-    ├── Forbidden 403      ├── Conflict 409   ├── TooLarge 413   └── Invalid 422
+    ├── Forbidden 403      ├── Conflict 409   ├── TooLarge 413   ├── Invalid 422
+    └── StoreAway 503
 
 The only file that knows HTTP statuses and domain errors both.
 """
@@ -66,6 +67,10 @@ class WrongType(Problem):
 
 class Invalid(Problem):
     status, title = 422, "Not valid"
+
+
+class StoreAway(Problem):
+    status, title = 503, "Store of documents is away"
 
 
 def problem(

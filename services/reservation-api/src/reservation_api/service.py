@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from llegada.messaging.subscription import Subscription
 from llegada.runtime.service import Periodic, Resources, Service
 from reservation_api.app import create_app
+from reservation_api.documents.archive import Bucket
 from reservation_api.operations.business import measure
 from reservation_api.operations.promises import Promises
 from reservation_api.schedule.clock import invite_late_arrivals
@@ -25,6 +26,7 @@ class Settings(BaseSettings):
     `whatsapp_numbers`: JSON, phone number id → organization id. Without the two WhatsApp secrets its webhooks are off.
     `bold_secrets`: JSON, organization id → secret key at Bold. `bold_test_organization`: the one whose webhooks are
     believed when they are signed with an empty key, as in Bold's test mode. Anybody can: never set it in production.
+    `s3`: the bucket that documents are read from, where backoffice-worker writes them into one.
     """
 
     model_config = SettingsConfigDict(env_prefix="RESERVATION_API_")
@@ -39,6 +41,7 @@ class Settings(BaseSettings):
     whatsapp_numbers: dict[str, int] = Field(default_factory=dict)
     bold_secrets: dict[int, SecretStr] = Field(default_factory=dict)
     bold_test_organization: int | None = None
+    s3: Bucket | None = None
 
     @model_validator(mode="after")
     def _one_way_to_check(self) -> "Settings":

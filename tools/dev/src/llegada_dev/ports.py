@@ -3,6 +3,7 @@
 import random
 import socket
 from dataclasses import dataclass
+from itertools import chain
 
 DEFAULT_BASE = 18000
 
@@ -43,6 +44,11 @@ class Ports:
         return self.base + 45
 
     @property
+    def objects(self) -> int:
+        """The first of the eight of the S3-compatible store."""
+        return self.base + 50
+
+    @property
     def amqp(self) -> int:
         """Followed by distribution, epmd, management and metrics of the broker."""
         return self.base + 72
@@ -54,10 +60,14 @@ class Ports:
 
     def check_free(self) -> None:
         """Raises PortTaken and names the port and the remedy."""
-        services, broker = range(self.services, self.database), range(self.amqp, self.amqp + 5)
-        monitoring = range(self.prometheus, self.prometheus + 3)
-        gateway = range(self.gateway, self.gateway + 2)
-        for port in (self.api, self.sandbox, self.smtp, *services, self.database, *monitoring, *broker, *gateway):
+        ranges = (
+            range(self.services, self.database),
+            range(self.prometheus, self.prometheus + 3),
+            range(self.objects, self.objects + 8),
+            range(self.amqp, self.amqp + 5),
+            range(self.gateway, self.gateway + 2),
+        )
+        for port in (self.api, self.sandbox, self.smtp, self.database, *chain(*ranges)):
             if in_use(port):
                 raise PortTaken(f"port {port} is in use; end that program, or choose others: PORT_BASE=19000 make run")
 

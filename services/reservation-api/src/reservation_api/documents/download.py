@@ -3,11 +3,13 @@
 from base64 import b64encode
 from typing import Any
 
+import asyncpg
 from fastapi import Request
 from starlette.responses import Response
 
 from llegada.messaging.transaction import Transaction
 from reservation_api.documents import store
+from reservation_api.parts import Parts
 from reservation_api.problems import Conflict, NotFound
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -16,7 +18,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-async def download(request: Request, tx: Transaction, organization_id: int, subject: str, key: str) -> Response:
+async def find(tx: Transaction, organization_id: int, subject: str, key: str) -> asyncpg.Record:
     """NotFound if it was never ordered; Conflict, with the reason, while it is not ready."""
     found = await store.one(tx, organization_id, subject, key)
     if found is None:
@@ -25,6 +27,11 @@ async def download(request: Request, tx: Transaction, organization_id: int, subj
         raise Conflict(f"the document could not be made: {found['reason']}")
     if found["state"] != "ready":
         raise Conflict("the document is being made; ask again in a moment")
+    return found
+
+
+async def answer(request: Request, part: Parts, found: asyncpg.Record) -> Response:
+    """After the transaction: the store may have to be asked. Raises StoreAway where it does not give these bytes."""
     etag, digest = f'"{found["sha256"]}"', b64encode(bytes.fromhex(found["sha256"])).decode("ascii")
     headers = {
         "etag": etag,
@@ -34,4 +41,5 @@ async def download(request: Request, tx: Transaction, organization_id: int, subj
     }
     if etag in [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]:
         return Response(status_code=304, headers=headers)
-    return Response(found["content"], media_type=found["media_type"], headers=headers)
+    content = await part.archive.read(store.file_of(found))
+    return Response(content, media_type=found["media_type"], headers=headers)

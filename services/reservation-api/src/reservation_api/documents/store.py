@@ -19,11 +19,12 @@ on conflict (organization_id, subject, key) do nothing
 """
 _READY = """
 insert into documents as d (organization_id, subject, key, kind, request_id, state, name, media_type, sha256, pages,
-                            content, ready_at)
-values ($1, $2, $3, $4, $5, 'ready', $6, $7, $8, $9, $10, now())
+                            content, stored_at, ready_at)
+values ($1, $2, $3, $4, $5, 'ready', $6, $7, $8, $9, $10, $11, now())
 on conflict (organization_id, subject, key) do update
 set state = 'ready', reason = null, advice = null, name = excluded.name, media_type = excluded.media_type,
-    sha256 = excluded.sha256, pages = excluded.pages, content = excluded.content, ready_at = now()
+    sha256 = excluded.sha256, pages = excluded.pages, content = excluded.content, stored_at = excluded.stored_at,
+    ready_at = now()
 where d.state <> 'ready'
 """
 _FAIL = """
@@ -31,7 +32,7 @@ update documents set state = 'failed', reason = $2, advice = $3
 where request_id = $1 and state <> 'ready' returning organization_id, subject, key
 """
 _ONE = """
-select state, reason, name, media_type, sha256, pages, content from documents
+select state, reason, name, media_type, sha256, pages, content, stored_at from documents
 where organization_id = $1 and subject = $2 and key = $3
 """
 _LIST = """
@@ -73,8 +74,16 @@ async def take(tx: Transaction, events: Sequence[tuple[Envelope, object]]) -> li
 
 
 async def one(tx: Transaction, organization_id: int, subject: str, key: str) -> asyncpg.Record | None:
-    """With its content."""
+    """With its content, or the key under which the store has it."""
     return await tx.fetchrow(_ONE, organization_id, subject, key)
+
+
+def file_of(row: asyncpg.Record) -> File:
+    """The ready document as events speak of it: its bytes, or where they lie."""
+    if row["stored_at"] is None:
+        return File.of(row["name"], row["content"], row["pages"])
+    names = "name", "media_type", "stored_at", "sha256", "pages"
+    return File.model_validate({name: row[name] for name in names})
 
 
 async def of_subject(tx: Transaction, organization_id: int, subject: str) -> list[asyncpg.Record]:
@@ -93,5 +102,6 @@ def _cause(envelope: Envelope) -> UUID | None:
 async def _ready(
     tx: Transaction, organization_id: int, subject: str, key: str, kind: str, file: File, envelope: Envelope
 ) -> None:
-    about = file.name, file.media_type, file.sha256, file.pages, file.read()
+    content = file.read() if file.stored_at is None else None
+    about = file.name, file.media_type, file.sha256, file.pages, content, file.stored_at
     await tx.execute(_READY, organization_id, subject, key, kind, envelope.id, *about)

@@ -21,7 +21,7 @@ from llegada.messaging.transaction import Transaction, containing
 from reservation_api.access import Staff, needs
 from reservation_api.answers import body
 from reservation_api.documents import store as documents
-from reservation_api.documents.download import ANSWERS, download
+from reservation_api.documents.download import ANSWERS, answer, find
 from reservation_api.edge import request_id
 from reservation_api.parts import Parts, parts
 from reservation_api.people import store
@@ -195,7 +195,8 @@ async def document(request: Request, user_id: int, key: str, staff: Admin, part:
     """The PDF, with `ETag` and `Repr-Digest`."""
     async with part.transaction(staff.organization) as tx:
         await _audit(request, tx, staff, "user.download", user_id)
-        return await download(request, tx, staff.organization, f"user/{user_id}", key)
+        found = await find(tx, staff.organization, f"user/{user_id}", key)
+    return await answer(request, part, found)
 
 
 async def _known(tx: Transaction, staff: Staff, user_id: int, *, hold: bool = False) -> asyncpg.Record:

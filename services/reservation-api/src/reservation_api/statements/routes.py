@@ -9,13 +9,12 @@ from fastapi import APIRouter, Body, Depends, Query, Request
 from starlette.responses import Response
 
 from llegada.events.event import Event
-from llegada.events.file import File
 from llegada.events.statement import StatementMailRequested
 from llegada.messaging.transaction import Transaction
 from reservation_api.access import Staff, needs
 from reservation_api.answers import body
 from reservation_api.documents import store as documents
-from reservation_api.documents.download import ANSWERS, download
+from reservation_api.documents.download import ANSWERS, answer, find
 from reservation_api.edge import request_id
 from reservation_api.parts import Parts, parts
 from reservation_api.problems import Conflict, Invalid, NotFound
@@ -122,7 +121,8 @@ async def pdf(
         row = await _seen(tx, staff, statement_id)
         await _audit(request, tx, staff, "statement.download", statement_id)
         key = str(edition or row["edition"])
-        return await download(request, tx, staff.organization, f"statement/{statement_id}", key)
+        found = await find(tx, staff.organization, f"statement/{statement_id}", key)
+    return await answer(request, part, found)
 
 
 @router.post("/{statement_id}/regenerate")
@@ -163,8 +163,8 @@ async def send(
         await _audit(request, tx, staff, "statement.send", statement_id)
         ids = await tell(tx, request, part, [event])
     await work(part, ids)
-    answer = await statement(request, statement_id, staff, part)
-    return body(request, answer["data"], "done")
+    now = await statement(request, statement_id, staff, part)
+    return body(request, now["data"], "done")
 
 
 @router.patch("/{statement_id}")
@@ -238,7 +238,7 @@ async def _mail(
             "issuer": person.issuer,
             "period_start": held["period_start"],
             "period_end": held["period_end"],
-            "file": File.of(found["name"], found["content"], found["pages"]),
+            "file": documents.file_of(found),
         }
     )
 
