@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from llegada_dev.infrastructure import infrastructure
+from llegada_dev.objects import ObjectStore
 from llegada_dev.ports import Ports, free_base
 from llegada_dev.system import System, system
 
@@ -112,6 +113,14 @@ class Stage:
         desk = Desk(self._stack.enter_context(system(found, folder, ports, **options)))
         self._stack.callback(desk.close)
         return desk
+
+    def objects(self, port: int) -> ObjectStore:
+        """An S3-compatible store with its bucket."""
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="llegada-")))
+        store = ObjectStore(folder, port)
+        store.start()
+        self._stack.callback(store.kill)
+        return store
 
 
 @pytest.fixture(scope="module")

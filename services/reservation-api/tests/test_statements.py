@@ -67,12 +67,14 @@ async def requested(database: Database) -> list[tuple[str, StatementRequested]]:
     return [(str(row["message_id"]), StatementRequested.model_validate_json(row["body"])) for row in rows]
 
 
-async def project(database: Database, event: Event, causation: str | None = None) -> None:
+async def project(database: Database, event: Event, causation: str | None = None) -> StatementMailRequested | None:
+    """What it causes."""
     envelope = first(event, source="tests", correlation_id="1", lane=Lane.BULK, traceparent=None)
     if causation is not None:
         envelope = Envelope(**{**envelope.__dict__, "causation_id": causation})
     async with database.transaction() as tx:
-        await Projection().project([Delivered(event, envelope)], tx)
+        [caused] = await Projection().project([Delivered(event, envelope)], tx)
+    return caused
 
 
 def ready(event: StatementRequested, content: bytes = b"%PDF-1.7 statement") -> StatementReady:
@@ -290,6 +292,63 @@ async def test_it_is_sent_once_the_mail_server_took_it_and_then_archived(
     assert (await client.patch(path, json={"status": "archived"})).status_code == 200
     assert (await client.patch(path, json={"status": "sent"})).status_code == 409
     assert (await client.post(f"{path}/regenerate")).status_code == 409
+
+
+async def test_it_leaves_by_itself_once_where_the_settings_say_so(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    user = await person(client, recipientEmail="rechnung@example.ch", autoSend=True, language="en")
+    await take_in(client, work(user, "w1"))
+    [result] = await run(client)
+    [(_, event)] = await requested(database)
+    mail = await project(database, ready(event))
+    assert mail is not None
+    assert (mail.recipient, mail.intent, mail.edition, mail.language) == ("rechnung@example.ch", 1, 1, "en")
+    assert (mail.consultant, mail.issuer, mail.period_start) == ("Erika", "Hostal", event.period_start)
+    assert mail.file == ready(event).file
+    assert await project(database, ready(event)) is None, "told twice, sent once"
+    path = f"/api/statements/{result['statementId']}"
+    assert (await client.post(f"{path}/regenerate")).status_code == 200
+    [_, (_, second)] = await requested(database)
+    assert await project(database, ready(second)) is None, "what is made anew is sent by hand"
+    assert (await client.post(f"{path}/send")).status_code == 200
+    async with database.connection() as connection:
+        written = await connection.fetchval("select body from outbox where type = 'statement.mail_requested'")
+    by_hand = StatementMailRequested.model_validate_json(written)
+    assert (by_hand.intent, by_hand.edition) == (2, 2)
+
+
+async def test_nothing_leaves_by_itself_without_the_setting(client: httpx.AsyncClient, database: Database) -> None:
+    user = await person(client, recipientEmail="rechnung@example.ch")
+    await take_in(client, work(user, "w1"))
+    await run(client)
+    [(_, event)] = await requested(database)
+    assert await project(database, ready(event)) is None
+    settings = {"enabled": True, "recipient": "Buchhaltung", "autoSend": True}
+    refused = await client.put(f"/api/users/{user}/statement-settings", json=settings)
+    assert refused.status_code == 422
+    assert "recipientEmail" in refused.json()["detail"]
+
+
+async def test_a_document_in_a_store_is_kept_by_reference(client: httpx.AsyncClient, database: Database) -> None:
+    user = await person(client, recipientEmail="rechnung@example.ch")
+    await take_in(client, work(user, "w1"))
+    [result] = await run(client)
+    [(_, event)] = await requested(database)
+    told = ready(event)
+    await project(database, told.model_copy(update={"file": told.file.moved_to("1/statement/1/1/a.pdf")}))
+    path = f"/api/statements/{result['statementId']}"
+    answer = await client.get(f"{path}/pdf")
+    assert answer.status_code == 503
+    assert "cannot be read now" in answer.json()["detail"]
+    known = await client.get(f"{path}/pdf", headers={"If-None-Match": f'"{told.file.sha256}"'})
+    assert known.status_code == 304
+    assert (await client.post(f"{path}/send")).status_code == 200
+    async with database.connection() as connection:
+        written = await connection.fetchval("select body from outbox where type = 'statement.mail_requested'")
+    order = StatementMailRequested.model_validate_json(written)
+    assert (order.file.stored_at, order.file.content) == ("1/statement/1/1/a.pdf", "")
+    assert order.file.sha256 == told.file.sha256
 
 
 async def test_without_an_address_it_is_not_sent(client: httpx.AsyncClient, database: Database) -> None:

@@ -53,12 +53,15 @@ class WorkTimes(_Body):
 
 
 class BillingSettings(_Body):
-    """When and how a person's statement is made. `hourlyRate`: minor units (cents; whole pesos); none: no amounts."""
+    """When and how a person's statement is made. `hourlyRate`: minor units (cents; whole pesos); none: no amounts.
+    `autoSend`: it leaves by e-mail once it is there; what is made anew is sent by hand.
+    """
 
     enabled: bool = False
     day: Annotated[int, Field(ge=1, le=31)] = 25
     recipient: Text | None = None
     recipient_email: Annotated[str, AfterValidator(email_address)] | None = None
+    auto_send: bool = False
     currency: BillingCurrency = "CHF"
     hourly_rate: Annotated[int, Field(gt=0, le=100_000_000)] | None = None
     language: Literal["de", "en", "es"] = "de"
@@ -67,6 +70,8 @@ class BillingSettings(_Body):
     def _to_somebody(self) -> Self:
         if self.enabled and self.recipient is None:
             raise ValueError("statements need a recipient")
+        if self.auto_send and self.recipient_email is None:
+            raise ValueError("autoSend needs recipientEmail")
         return self
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import asyncpg
 
-from llegada.events.statement import StatementMailed, StatementReady
+from llegada.events.statement import StatementMailed, StatementMailRequested, StatementReady
 from llegada.messaging.transaction import Transaction
 from reservation_api.documents.store import Failed
 from reservation_api.statements.periods import Period
@@ -98,7 +98,16 @@ with edition as (
     where organization_id = $1 and statement_id = $2 and edition = $3
 )
 update statements set status = 'generated'
-where organization_id = $1 and id = $2 and edition = $3 and status in ('requested', 'failed')
+where organization_id = $1 and id = $2 and edition = $3 and status in ('requested', 'failed') returning true
+"""
+_AUTO_SEND = """
+update statements s set mail_intent = s.mail_intent + 1
+from users u, statement_editions e, organizations o
+where s.organization_id = $1 and s.id = $2 and u.id = s.user_id and o.organization_id = s.organization_id
+  and e.statement_id = s.id and e.edition = s.edition
+  and (u.billing ->> 'auto_send')::boolean and u.billing ->> 'recipient_email' is not null
+returning s.mail_intent as intent, u.billing ->> 'recipient_email' as recipient, e.language, u.name as consultant,
+          o.name as issuer, s.period_start, s.period_end
 """
 _FAILED = """
 update statements set status = 'failed'
@@ -208,15 +217,19 @@ async def runs(tx: Transaction, organization_id: int, number: int, size: int) ->
     return await tx.fetch(_RUNS, organization_id, size, (number - 1) * size)
 
 
-async def take(tx: Transaction, events: Sequence[object], failed: Sequence[Failed]) -> None:
-    """What became of statements, as the workers tell it."""
+async def take(
+    tx: Transaction, events: Sequence[object], failed: Sequence[Failed]
+) -> dict[int, StatementMailRequested]:
+    """What became of statements, as the workers tell it; returns the e-mails that this causes, by `id` of the event."""
+    mails: dict[int, StatementMailRequested] = {}
     for event in events:
         match event:
             case StatementReady():
                 lines = json.dumps([line.model_dump(mode="json") for line in event.lines])
                 key = event.organization_id, event.statement_id, event.edition
                 counts = event.minutes, event.consultations, event.carried_minutes
-                await tx.execute(_READY, *key, lines, *counts, event.amount)
+                if await tx.fetchval(_READY, *key, lines, *counts, event.amount) and event.edition == 1:
+                    mails |= await _auto_send(tx, event)
             case StatementMailed():
                 to: tuple[str, datetime] = event.recipient, event.sent_at
                 await tx.execute(_MAILED, event.organization_id, event.statement_id, *to)
@@ -224,3 +237,13 @@ async def take(tx: Transaction, events: Sequence[object], failed: Sequence[Faile
         kind, _, number = document.subject.partition("/")
         if kind == "statement":
             await tx.execute(_FAILED, document.organization_id, int(number), int(document.key))
+    return mails
+
+
+async def _auto_send(tx: Transaction, ready: StatementReady) -> dict[int, StatementMailRequested]:
+    """Where the person's settings say so; once, because a statement becomes ready once."""
+    row = await tx.fetchrow(_AUTO_SEND, ready.organization_id, ready.statement_id)
+    if row is None:
+        return {}
+    known = ready.model_dump(include={"organization_id", "statement_id", "edition", "number", "file"})
+    return {id(ready): StatementMailRequested.model_validate({**known, **dict(row)})}

@@ -13,7 +13,7 @@ from llegada.events.guest import GuestEvent
 from llegada.events.job import JobFailed
 from llegada.events.person import UserEvent
 from llegada.events.sire import SireFilingPrepared
-from llegada.events.statement import StatementEvent
+from llegada.events.statement import StatementEvent, StatementMailRequested
 from llegada.events.task import TaskEvent
 from llegada.messaging.envelope import Envelope
 from llegada.messaging.subscription import Batch
@@ -57,8 +57,8 @@ class Projection:
     def __init__(self, promises: Promises | None = None) -> None:
         self.promises = promises or Promises()
 
-    async def project(self, batch: Batch[Event], tx: Transaction) -> None:
-        """Take a batch in: each reservation is locked, changed and written once."""
+    async def project(self, batch: Batch[Event], tx: Transaction) -> list[StatementMailRequested | None]:
+        """Take a batch in: each reservation is locked, changed and written once. A ready statement may leave."""
         entries = [
             store.NewEntry(store.Subject(d.event.organization_id, number), d.envelope, d.event, _summary(d.event))
             for d in batch
@@ -70,19 +70,21 @@ class Projection:
                 _take(known[entry.subject], entry.event)
         await store.save(tx, entries, known)
         await sire.take(tx, [d.event for d in batch if isinstance(d.event, SireFilingPrepared)])
-        await _back_office([(d.envelope, d.event) for d in batch if isinstance(d.event, _BACK_OFFICE)], tx)
+        mails = await _back_office([(d.envelope, d.event) for d in batch if isinstance(d.event, _BACK_OFFICE)], tx)
         await conversations.mark(tx, [d.event for d in batch if isinstance(d.event, GuestEvent)])
+        return [mails.get(id(d.event)) for d in batch]
 
 
-async def _back_office(events: list[tuple[Envelope, Event]], tx: Transaction) -> None:
+async def _back_office(events: list[tuple[Envelope, Event]], tx: Transaction) -> dict[int, StatementMailRequested]:
     """Documents, statements, tasks and life cycles: nothing to do for most batches."""
     if not events:
-        return
+        return {}
     failed = await documents.take(tx, events)
     alone = [event for _, event in events]
-    await statements.take(tx, alone, failed)
+    mails = await statements.take(tx, alone, failed)
     await tasks.take(tx, alone)
     await people.take(tx, events)
+    return mails
 
 
 def _reservation(event: Event) -> int | None:
