@@ -70,6 +70,7 @@ def test_each_event_that_someone_consumes_is_published_by_someone() -> None:
         "TaskRulesConfigured",
         "TaskStatusChanged",
         "UserCreated",
+        "ContractChanged",
         "OffboardingStarted",
         "LifecycleStepRecorded",
     }

@@ -143,6 +143,13 @@ def test_an_employee_comes_works_and_goes_with_a_certificate(desk: Desk) -> None
         data(desk.admin.put(f"/api/users/{user}/lifecycle/{step}", json={"status": "done"}))
     until(lambda: lifecycle(desk, user)["status"] == "active", 60, "everything is done")
     until(lambda: all(t["status"] == "done" for t in tasks(desk, userId=user).values()), 60, "their tasks too")
+    change = {"effectiveOn": "2026-12-01", "position": "Administradora"}
+    data(desk.admin.post(f"/api/users/{user}/contract-changes", json=change))
+    kill_and_start(desk)
+    until(lambda: lifecycle(desk, user)["status"] == "contract_change", 60, "the contract changes")
+    for step in ("amendment", "social_security_update"):
+        data(desk.admin.put(f"/api/users/{user}/lifecycle/{step}", json={"status": "done"}))
+    until(lambda: lifecycle(desk, user)["status"] == "active", 60, "the changed contract is signed")
     data(desk.admin.post(f"/api/users/{user}/offboarding", json={"exitOn": "2026-12-31"}))
     until(lambda: lifecycle(desk, user)["status"] == "offboarding", 60, "the way out")
     for step in ("certificate", "final_settlement", "social_security_signoff"):

@@ -7,10 +7,11 @@ import pytest
 import pytest_asyncio
 
 from backoffice_worker.handlers import BackOffice
-from backoffice_worker.lifecycles import OFFBOARDING, ONBOARDING
+from backoffice_worker.lifecycles import CONTRACT_CHANGE, OFFBOARDING, ONBOARDING
 from backoffice_worker.rendering import Typesetter
 from backoffice_worker.store import Store
 from llegada.events.person import (
+    ContractChanged,
     DocumentReady,
     DocumentRequested,
     LifecycleChanged,
@@ -94,6 +95,44 @@ async def test_a_task_that_was_done_by_hand_does_its_step_and_reopened_opens_it(
     assert await call(database, office.note_task, done) == []
     [again] = await call(database, office.note_task, done.model_copy(update={"status": "open"}))
     assert (again.steps["arl"].status, again.progress) == ("pending", 0)
+
+
+def contract(intent: int, **employment: Any) -> ContractChanged:
+    known = {"organization_id": 1, "user_id": 3, "intent": intent, "effective_on": date(2027, 1, 1)}
+    more = {"what": "position", "by": "admin@hostal", "changed_at": NOW}
+    job = {**user().employment.model_dump(), **employment}
+    return ContractChanged.model_validate({**known, **more, "employment": job})
+
+
+async def test_a_changed_contract_is_a_phase_with_its_tasks_and_ends_in_active(
+    office: BackOffice, database: Database
+) -> None:
+    await call(database, office.begin, user())
+    [early] = await call(database, office.change_contract, contract(1, position="Jefa de turno"))
+    assert (early.status, early.revision) == ("onboarding", 2), "whoever is arriving signs the new one"
+    for step in ONBOARDING:
+        await call(database, office.record_step, recorded(step))
+    changed, *tasks = await call(database, office.change_contract, contract(2, position="Administradora"))
+    assert (changed.status, changed.progress) == ("contract_change", 0)
+    assert changed.what == "contract changed from 2027-01-01: position"
+    assert [task.step_name for task in tasks] == list(CONTRACT_CHANGE)
+    assert await call(database, office.change_contract, contract(2)) == [], "told twice"
+    assert await call(database, office.change_contract, contract(1)) == [], "told late"
+    states = []
+    for step in CONTRACT_CHANGE:
+        told, followed = await call(database, office.record_step, recorded(step))
+        states.append((told.status, told.progress, followed.status))
+    assert states == [("contract_change", 50, "done"), ("active", 100, "done")]
+    again, *more = await call(database, office.change_contract, contract(3, position="Gerente"))
+    assert (again.status, again.progress) == ("contract_change", 0)
+    assert {task.key for task in more}.isdisjoint(task.key for task in tasks), "each change has tasks of its own"
+    leaves = {"organization_id": 1, "user_id": 3, "exit_on": date(2027, 6, 30), "by": "admin", "started_at": NOW}
+    await call(database, office.offboard, OffboardingStarted.model_validate(leaves))
+    assert await call(database, office.change_contract, contract(4)) == []
+    for step in OFFBOARDING:
+        last = await call(database, office.record_step, recorded(step))
+    [certificate] = [event for event in last if isinstance(event, DocumentRequested)]
+    assert certificate.employment.position == "Gerente", "the certificate says what was true at the end"
 
 
 async def test_from_the_first_step_to_the_certificate(office: BackOffice, database: Database) -> None:

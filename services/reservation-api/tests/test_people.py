@@ -11,7 +11,7 @@ import pytest
 
 from llegada.events.event import Event
 from llegada.events.file import File
-from llegada.events.person import DocumentReady, DocumentRequested, LifecycleChanged, LifecycleCreated
+from llegada.events.person import ContractChanged, DocumentReady, DocumentRequested, LifecycleChanged, LifecycleCreated
 from llegada.messaging.envelope import Lane, first
 from llegada.messaging.subscription import Delivered
 from llegada.messaging.transaction import Database
@@ -67,6 +67,56 @@ async def test_a_life_cycle_is_pending_until_the_worker_tells_it_and_then_the_ne
     shown = (await client.get(path)).json()["data"]
     assert (shown["status"], shown["progress"], shown["revision"]) == ("active", 100, 3)
     assert [entry["what"] for entry in shown["history"]] == ["step 1", "step 2", "step 3"]
+
+
+async def test_a_changed_contract_is_recorded_with_before_and_after_and_told(
+    client: httpx.AsyncClient, database: Database, token: Callable[..., str]
+) -> None:
+    user = await create(client, salary=1_800_000)
+    path = f"/api/users/{user}/contract-changes"
+    change = {"effectiveOn": "2027-01-01", "position": "Administradora", "salary": 2_400_000, "reason": "promotion"}
+    changed = await client.post(path, json=change)
+    assert (changed.status_code, changed.json()["data"]["position"]) == (201, "Administradora")
+    both = [client.post(path, json={"effectiveOn": "2027-02-01", "salary": 2_500_000 + n}) for n in range(2)]
+    assert [answer.status_code for answer in await asyncio.gather(*both)] == [201, 201]
+    newest, _, oldest = (await client.get(path)).json()["data"]
+    assert (newest["number"], oldest["number"], oldest["reason"]) == (3, 1, "promotion")
+    assert (oldest["before"]["position"], oldest["before"]["salary"]) == ("Recepcionista", 1_800_000)
+    assert (oldest["after"]["position"], oldest["after"]["salary"]) == ("Administradora", 2_400_000)
+    async with database.connection() as connection:
+        rows = await connection.fetch("select body from outbox where type = 'user.contract_changed' order by id")
+    events = [ContractChanged.model_validate_json(row["body"]) for row in rows]
+    assert [(event.intent, event.what) for event in events] == [(1, "position, salary"), (2, "salary"), (3, "salary")]
+    assert events[0].employment.position == "Administradora"
+    strangers = {"Authorization": f"Bearer {token(organization=2)}"}
+    assert (await client.get(path, headers=strangers)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"effectiveOn": "2027-01-01"}, "nothing"),
+        ({"effectiveOn": "2027-01-01", "position": "Recepcionista"}, "nothing"),
+        ({"effectiveOn": "2026-10-31", "position": "Jefa"}, "effectiveOn"),
+        ({"effectiveOn": "2027-01-01", "contractType": "fixed_term"}, "endsOn"),
+        ({"effectiveOn": "2027-01-01", "endsOn": "2026-11-01"}, "endsOn"),
+    ],
+)
+async def test_a_contract_that_contradicts_itself_is_refused(
+    client: httpx.AsyncClient, database: Database, change: dict[str, Any], said: str
+) -> None:
+    user = await create(client)
+    refused = await client.post(f"/api/users/{user}/contract-changes", json=change)
+    assert refused.status_code == 422
+    assert said in refused.json()["detail"]
+    assert await told(database, "user.contract_changed") == 0
+
+
+async def test_whoever_leaves_keeps_the_contract(client: httpx.AsyncClient) -> None:
+    user = await create(client)
+    await client.post(f"/api/users/{user}/offboarding", json={"exitOn": "2026-12-31"})
+    change = {"effectiveOn": "2027-01-01", "position": "Jefa"}
+    assert (await client.post(f"/api/users/{user}/contract-changes", json=change)).status_code == 409
 
 
 async def test_a_step_is_recorded_and_told(client: httpx.AsyncClient, database: Database) -> None:

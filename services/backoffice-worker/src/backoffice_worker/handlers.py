@@ -15,6 +15,7 @@ from llegada.events.job import JobFailed
 from llegada.events.organization import OrganizationConfigured
 from llegada.events.payment import PaymentSettled, PaymentVoided
 from llegada.events.person import (
+    ContractChanged,
     DocumentReady,
     DocumentRequested,
     LifecycleChanged,
@@ -142,6 +143,22 @@ class BackOffice:
         ]
         about = Subject(event.name, user_id=event.user_id)
         return [created, *await self._make(tx, event.organization_id, cause, about, rules)]
+
+    async def change_contract(self, event: ContractChanged, tx: Transaction) -> list[LifecycleChanged | TaskCreated]:
+        """The person's employment as it is now, and what a change of it asks for."""
+        known = await self._employee(tx, event.organization_id, event.user_id)
+        lifecycle = lifecycles.change_contract(known.lifecycle)
+        if lifecycle is None or event.intent <= known.contract:
+            return []
+        await self._store.change_contract(tx, event)
+        await self._store.move(tx, event.organization_id, event.user_id, lifecycle)
+        what = f"contract changed from {event.effective_on}: {event.what}"
+        changed = LifecycleChanged.model_validate({**_told(known.person, lifecycle), "what": what, "by": event.by})
+        if lifecycle.status != "contract_change":
+            return [changed]
+        cause = Cause("user.contract_changed", f"{event.type}/{event.user_id}/{event.intent}", event.changed_at)
+        about = Subject(known.person.name, user_id=event.user_id)
+        return [changed, *await self._make(tx, event.organization_id, cause, about)]
 
     async def offboard(self, event: OffboardingStarted, tx: Transaction) -> list[LifecycleChanged | TaskCreated]:
         """The way out: what is still to be done before the person is archived."""

@@ -1,7 +1,7 @@
 """An employee's life cycle: what a step changes, how far it is, and when the phase is over. Pure.
 
-onboarding → active → offboarding → archived
-     └──────────────────↗
+onboarding → active ⇄ contract_change
+     └──────────┴───────────┴────────→ offboarding → archived
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from typing import get_args
 
 from llegada.events.person import (
     SOCIAL_SECURITY,
+    ContractStep,
     LifecycleStatus,
     LifecycleStep,
     OffboardingStep,
@@ -20,6 +21,14 @@ from llegada.events.task import TaskStatus
 
 ONBOARDING: tuple[str, ...] = get_args(OnboardingStep)
 OFFBOARDING: tuple[str, ...] = get_args(OffboardingStep)
+CONTRACT_CHANGE: tuple[str, ...] = get_args(ContractStep)
+_STEPS: dict[LifecycleStatus, tuple[str, ...]] = {
+    "onboarding": ONBOARDING,
+    "active": ONBOARDING,
+    "contract_change": CONTRACT_CHANGE,
+    "offboarding": OFFBOARDING,
+    "archived": OFFBOARDING,
+}
 _FINISHED = frozenset({"not_required", "registered", "done", "deregistered"})
 
 
@@ -34,8 +43,7 @@ class Lifecycle:
     @property
     def progress(self) -> int:
         """Per cent of the present phase's required steps; 100 where nothing is required."""
-        names = OFFBOARDING if self.status in ("offboarding", "archived") else ONBOARDING
-        required = [self.steps[name] for name in names if self.steps[name].status != "not_required"]
+        required = [self.steps[name] for name in _STEPS[self.status] if self.steps[name].status != "not_required"]
         finished = sum(step.status in _FINISHED for step in required)
         return 100 if not required else 100 * finished // len(required)
 
@@ -65,6 +73,18 @@ def step_status(name: str, known: StepStatus, task: TaskStatus) -> StepStatus:
     return "pending" if known in ("registered", "done") else known
 
 
+def change_contract(lifecycle: Lifecycle) -> Lifecycle | None:
+    """The next revision. Whoever works gets the phase with its steps, also a second time; whoever is still arriving
+    signs the contract as it is now. None where the person is leaving.
+    """
+    if lifecycle.status in ("offboarding", "archived"):
+        return None
+    if lifecycle.status == "onboarding":
+        return replace(lifecycle, revision=lifecycle.revision + 1)
+    steps = {**lifecycle.steps, **{name: LifecycleStep() for name in CONTRACT_CHANGE}}
+    return Lifecycle("contract_change", steps, lifecycle.revision + 1)
+
+
 def offboard(lifecycle: Lifecycle) -> Lifecycle | None:
     """None where the person is leaving already."""
     if lifecycle.status in ("offboarding", "archived"):
@@ -75,8 +95,9 @@ def offboard(lifecycle: Lifecycle) -> Lifecycle | None:
 
 def _moved(lifecycle: Lifecycle) -> Lifecycle:
     """A phase whose steps are finished is over; an employee whose step was opened again is in onboarding again."""
-    complete = lifecycle.progress == 100  # noqa: PLR2004 - per cent
-    after: dict[LifecycleStatus, LifecycleStatus] = {"onboarding": "active", "offboarding": "archived"}
-    if complete:
+    if lifecycle.progress == 100:  # noqa: PLR2004 - per cent
+        after: dict[LifecycleStatus, LifecycleStatus] = {"onboarding": "active", "offboarding": "archived"}
+        if lifecycle.status == "contract_change":
+            return _moved(replace(lifecycle, status="active"))
         return replace(lifecycle, status=after.get(lifecycle.status, lifecycle.status))
     return replace(lifecycle, status="onboarding") if lifecycle.status == "active" else lifecycle

@@ -65,6 +65,7 @@ service = Service(
         Subscription("note-failure", BackOffice.note_failure),
         Subscription("note-filing", BackOffice.note_filing),
         Subscription("begin-lifecycle", BackOffice.begin),
+        Subscription("change-contract", BackOffice.change_contract),
         Subscription("offboard", BackOffice.offboard),
         Subscription("record-step", BackOffice.record_step),
         Subscription("note-task", BackOffice.note_task),

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from backoffice_worker.lifecycles import Lifecycle
 from backoffice_worker.task_rules import House
 from llegada.events.organization import OrganizationConfigured
-from llegada.events.person import LifecycleStep, UserCreated
+from llegada.events.person import ContractChanged, LifecycleStep, UserCreated
 from llegada.events.task import Fact, TaskCreated, TaskFollowed, TaskRule, TaskRulesConfigured, TaskStatus
 from llegada.events.task_defaults import DEFAULT_RULES
 from llegada.messaging.transaction import Database, Transaction
@@ -75,10 +75,15 @@ insert into lifecycles (organization_id, user_id, revision, status, steps, perso
 on conflict do nothing returning true
 """
 _LIFECYCLE = """
-select revision, status, steps, person, exit_on from lifecycles where organization_id = $1 and user_id = $2 for update
+select revision, status, steps, person, exit_on, contract from lifecycles
+where organization_id = $1 and user_id = $2 for update
 """
 _MOVE = """
 update lifecycles set revision = $3, status = $4, steps = $5, exit_on = coalesce($6, exit_on)
+where organization_id = $1 and user_id = $2
+"""
+_CHANGE_CONTRACT = """
+update lifecycles set contract = $3, person = jsonb_set(person, '{employment}', $4::jsonb)
 where organization_id = $1 and user_id = $2
 """
 _RULES = TypeAdapter(tuple[TaskRule, ...])
@@ -121,9 +126,12 @@ class Deadline:
 
 @dataclass(frozen=True)
 class Employee:
+    """`person`: with the employment as it is now. `contract`: how often that was changed."""
+
     person: UserCreated
     lifecycle: Lifecycle
     exit_on: date | None
+    contract: int
 
 
 class Store:
@@ -221,7 +229,11 @@ class Store:
             return None
         steps = {name: LifecycleStep.model_validate(step) for name, step in row["steps"].items()}
         lifecycle = Lifecycle(row["status"], steps, row["revision"])
-        return Employee(UserCreated.model_validate(row["person"]), lifecycle, row["exit_on"])
+        return Employee(UserCreated.model_validate(row["person"]), lifecycle, row["exit_on"], row["contract"])
+
+    async def change_contract(self, tx: Transaction, event: ContractChanged) -> None:
+        told = json.dumps(event.employment.model_dump(mode="json"))
+        await tx.execute(_CHANGE_CONTRACT, event.organization_id, event.user_id, event.intent, told)
 
     async def move(
         self, tx: Transaction, organization_id: int, user_id: int, to: Lifecycle, exit_on: date | None = None

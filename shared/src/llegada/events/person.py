@@ -8,11 +8,12 @@ from pydantic import Field
 
 from llegada.events.event import Event
 from llegada.events.file import File
-from llegada.events.types import EmailAddress, Language, Money, Value
+from llegada.events.types import EmailAddress, Intent, Language, Money, Value
 
-LifecycleStatus = Literal["onboarding", "active", "offboarding", "archived"]
+LifecycleStatus = Literal["onboarding", "active", "contract_change", "offboarding", "archived"]
 StepStatus = Literal["not_required", "pending", "registered", "failed", "deregistered", "done"]
 OnboardingStep = Literal["arl", "eps", "pension", "caja", "id_document", "bank_details", "contract"]
+ContractStep = Literal["amendment", "social_security_update"]
 OffboardingStep = Literal["certificate", "final_settlement", "social_security_signoff"]
 SOCIAL_SECURITY = frozenset({"arl", "eps", "pension", "caja"})
 """Occupational risks, health, pension, family compensation: what an employer registers in Colombia."""
@@ -50,6 +51,19 @@ class UserCreated(UserEvent):
     employment: Employment
     not_required: tuple[OnboardingStep, ...] = ()
     created_at: datetime
+
+
+class ContractChanged(UserEvent):
+    """The contract changes for the `intent`th time; `employment`: as it will be from `effective_on` on."""
+
+    type: ClassVar[str] = "user.contract_changed"
+
+    intent: Intent
+    employment: Employment
+    effective_on: date
+    what: str
+    by: str
+    changed_at: datetime
 
 
 class OffboardingStarted(UserEvent):

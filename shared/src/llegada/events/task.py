@@ -18,6 +18,7 @@ Trigger = Literal[
     "job.failed",
     "sire.filing_prepared",
     "user.created",
+    "user.contract_changed",
     "user.offboarding_started",
 ]
 Condition = Literal["always", "unpaid", "deadline_near"]

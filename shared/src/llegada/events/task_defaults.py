@@ -6,6 +6,11 @@ from llegada.events.task import TaskRule
 
 FRONT_DESK, CLEANING, LEGAL, ADMINISTRATION = "Recepción", "Limpieza", "Legal", "Administración"
 _ENDED = {"cancelled": "done"}
+_BEGINS = {
+    "onboarding": "user.created",
+    "contract_change": "user.contract_changed",
+    "offboarding": "user.offboarding_started",
+}
 
 
 def _booking(key: str, on: str, role: str, es: str, en: str, de: str, **more: Any) -> TaskRule:
@@ -13,11 +18,10 @@ def _booking(key: str, on: str, role: str, es: str, en: str, de: str, **more: An
 
 
 def _person(step: str, role: str, es: str, en: str, de: str, days: int = 7, phase: str = "onboarding") -> TaskRule:
-    on = "user.created" if phase == "onboarding" else "user.offboarding_started"
     return TaskRule.model_validate(
         {
             "key": f"{phase}_{step}",
-            "on": on,
+            "on": _BEGINS[phase],
             "role": role,
             "title": _title(*(f"{words}: {{{{name}}}}" for words in (es, en, de))),
             "due": {"hours": days * 24},
@@ -88,6 +92,17 @@ DEFAULT_RULES: tuple[TaskRule, ...] = (
     _person("id_document", ADMINISTRATION, "Documento de identidad", "Identity document", "Ausweisdokument"),
     _person("bank_details", ADMINISTRATION, "Datos bancarios", "Bank details", "Bankverbindung"),
     _person("contract", LEGAL, "Contrato firmado", "Signed contract", "Unterschriebener Vertrag"),
+    _person(
+        "amendment", LEGAL, "Otrosí firmado", "Signed amendment", "Unterschriebener Nachtrag", phase="contract_change"
+    ),
+    _person(
+        "social_security_update",
+        LEGAL,
+        "Novedad en la seguridad social",
+        "Tell social security of the change",
+        "Änderung der Sozialversicherung melden",
+        phase="contract_change",
+    ),
     _person("certificate", LEGAL, "Certificado laboral", "Certificate", "Arbeitszeugnis", phase="offboarding"),
     _person(
         "final_settlement", LEGAL, "Liquidación final", "Final settlement", "Schlussabrechnung", phase="offboarding"

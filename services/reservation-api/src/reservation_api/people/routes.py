@@ -10,7 +10,10 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from llegada.events.person import (
+    ContractChanged,
+    ContractStep,
     DocumentRequested,
+    Employment,
     LifecycleStepRecorded,
     OffboardingStarted,
     OffboardingStep,
@@ -25,9 +28,9 @@ from reservation_api.documents.download import ANSWERS, answer, find
 from reservation_api.edge import request_id
 from reservation_api.parts import Parts, parts
 from reservation_api.people import store
-from reservation_api.people.schemas import Leaving, NewDocument, NewUser, StepResult
-from reservation_api.people.show import PENDING, shown, shown_document, shown_lifecycle
-from reservation_api.problems import Conflict, NotFound, NotSetUp
+from reservation_api.people.schemas import ContractChange, Leaving, NewDocument, NewUser, StepResult
+from reservation_api.people.show import PENDING, shown, shown_change, shown_document, shown_lifecycle
+from reservation_api.problems import Conflict, Invalid, NotFound, NotSetUp
 from reservation_api.reservations.store import audit
 from reservation_api.telling import envelope_of, tell, tell_as, work
 
@@ -101,7 +104,7 @@ async def lifecycle(request: Request, user_id: int, staff: Admin, part: TheParts
 async def record_step(
     request: Request,
     user_id: int,
-    step: OnboardingStep | OffboardingStep,
+    step: OnboardingStep | ContractStep | OffboardingStep,
     wanted: StepResult,
     staff: Admin,
     part: TheParts,
@@ -125,6 +128,50 @@ async def record_step(
         ids = await tell(tx, request, part, [event])
     await work(part, ids)
     return body(request, {"userId": user_id, "step": step, "status": wanted.status}, "done")
+
+
+@router.post("/{user_id}/contract-changes", status_code=201)
+async def change_contract(
+    request: Request, user_id: int, wanted: ContractChange, staff: Admin, part: TheParts
+) -> dict[str, Any]:
+    """Change the contract; amendment and social security become tasks, and the life cycle is in `contract_change`
+    until they are done. Certificates and contracts that are ordered from now on say what holds now.
+    """
+    async with part.transaction(staff.organization) as tx:
+        row = await _known(tx, staff, user_id, hold=True)
+        if row["leaves_on"] is not None:
+            raise Conflict(f"user {user_id} leaves on {row['leaves_on']}; the contract is not changed any more")
+        before = Employment.model_validate(row["employment"])
+        try:
+            after = wanted.applied(before)
+        except ValueError as error:
+            raise Invalid(str(error)) from error
+        about = wanted.effective_on, wanted.reason, staff.subject
+        change = await store.change_contract(tx, staff.organization, user_id, (before, after), about)
+        event = ContractChanged(
+            organization_id=staff.organization,
+            user_id=user_id,
+            intent=change["number"],
+            employment=after,
+            effective_on=wanted.effective_on,
+            what=", ".join(name for name, value in after if value != getattr(before, name)),
+            by=staff.subject,
+            changed_at=change["changed_at"],
+        )
+        await _audit(request, tx, staff, "user.contract", user_id)
+        ids = await tell(tx, request, part, [event])
+        row = await _known(tx, staff, user_id)
+    await work(part, ids)
+    return body(request, shown(row), "done")
+
+
+@router.get("/{user_id}/contract-changes")
+async def contract_changes(request: Request, user_id: int, staff: Admin, part: TheParts) -> dict[str, Any]:
+    """Newest first: what was before, what is after, from when, and who changed it."""
+    async with part.transaction(staff.organization) as tx:
+        await _known(tx, staff, user_id)
+        rows = await store.contract_changes(tx, staff.organization, user_id)
+    return body(request, [shown_change(row) for row in rows], "list")
 
 
 @router.post("/{user_id}/offboarding")

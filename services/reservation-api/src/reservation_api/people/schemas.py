@@ -11,10 +11,21 @@ from llegada.events.types import Money
 from reservation_api.reservations.schemas import Email, Name
 
 Short = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+ContractType = Literal["indefinite", "fixed_term", "services"]
+Salary = Annotated[int, Field(gt=0, le=1_000_000_000)]
 
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, validate_by_name=True)
+
+
+def in_order(job: Employment) -> Employment:
+    """Raises ValueError where the contract contradicts itself."""
+    if job.ends_on is not None and job.ends_on <= job.starts_on:
+        raise ValueError(f"endsOn {job.ends_on} must be after startsOn {job.starts_on}")
+    if job.contract_type == "fixed_term" and job.ends_on is None:
+        raise ValueError("a contract with a fixed term needs endsOn")
+    return job
 
 
 class NewUser(_Body):
@@ -25,19 +36,16 @@ class NewUser(_Body):
     person: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=254)] | None = None
     language: Literal["es", "en", "de"] = "es"
     position: Short
-    contract_type: Literal["indefinite", "fixed_term", "services"] = "indefinite"
+    contract_type: ContractType = "indefinite"
     starts_on: date
     ends_on: date | None = None
-    salary: Annotated[int, Field(gt=0, le=1_000_000_000)] | None = None
+    salary: Salary | None = None
     document_number: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{3,30}$")] | None = None
     not_required: Annotated[list[OnboardingStep], Field(max_length=7)] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        if self.ends_on is not None and self.ends_on <= self.starts_on:
-            raise ValueError(f"endsOn {self.ends_on} must be after startsOn {self.starts_on}")
-        if self.contract_type == "fixed_term" and self.ends_on is None:
-            raise ValueError("a contract with a fixed term needs endsOn")
+        in_order(self.employment())
         return self
 
     def employment(self) -> Employment:
@@ -49,6 +57,29 @@ class NewUser(_Body):
             salary=None if self.salary is None else Money(amount=self.salary),
             document_number=self.document_number,
         )
+
+
+class ContractChange(_Body):
+    """What changes, and from which day on; what is left out stays. `salary`: whole pesos. `endsOn` null: no end."""
+
+    effective_on: date
+    position: Short | None = None
+    contract_type: ContractType | None = None
+    ends_on: date | None = None
+    salary: Salary | None = None
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)] | None = None
+
+    def applied(self, to: Employment) -> Employment:
+        """Raises ValueError where the contract would contradict itself, or nothing would change."""
+        wanted = self.model_dump(include={"position", "contract_type", "ends_on"}, exclude_unset=True)
+        if self.salary is not None:
+            wanted["salary"] = Money(amount=self.salary)
+        changed = Employment.model_validate({**to.model_dump(), **wanted})
+        if changed == to:
+            raise ValueError("nothing of the contract would change")
+        if self.effective_on < to.starts_on:
+            raise ValueError(f"effectiveOn {self.effective_on} is before the employment began, on {to.starts_on}")
+        return in_order(changed)
 
 
 class StepResult(_Body):

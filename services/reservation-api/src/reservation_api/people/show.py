@@ -28,6 +28,30 @@ def shown(row: asyncpg.Record) -> dict[str, Any]:
     }
 
 
+def shown_change(row: asyncpg.Record) -> dict[str, Any]:
+    return {
+        "number": row["number"],
+        "effectiveOn": row["effective_on"].isoformat(),
+        "before": shown_contract(row["before"]),
+        "after": shown_contract(row["after"]),
+        "reason": row["reason"],
+        "changedBy": row["changed_by"],
+        "changedAt": row["changed_at"].isoformat(),
+    }
+
+
+def shown_contract(job: dict[str, Any]) -> dict[str, Any]:
+    """`salary`: whole pesos of a month."""
+    salary = job.get("salary")
+    return {
+        "position": job["position"],
+        "contractType": job["contract_type"],
+        "startsOn": job["starts_on"],
+        "endsOn": job.get("ends_on"),
+        "salary": salary and salary["amount"],
+    }
+
+
 def shown_lifecycle(found: asyncpg.Record, history: list[asyncpg.Record]) -> dict[str, Any]:
     entries = [
         {

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import date
 
 import asyncpg
 
@@ -23,6 +24,18 @@ where organization_id = $1 and ($2::boolean is null or active = $2) and ($3::tex
 order by number limit $4 offset $5
 """
 _ONE = f"select {_COLUMNS} from users where organization_id = $1 and id = $2"
+_CHANGE_CONTRACT = """
+with changed as (
+    update users set employment = $3 where organization_id = $1 and id = $2
+)
+insert into contract_changes (organization_id, user_id, number, effective_on, before, after, reason, changed_by)
+select $1, $2, coalesce(max(number), 0) + 1, $4, $5, $3, $6, $7 from contract_changes where user_id = $2
+returning number, changed_at
+"""
+_CONTRACT_CHANGES = """
+select number, effective_on, before, after, reason, changed_by, changed_at from contract_changes
+where organization_id = $1 and user_id = $2 order by number desc limit 200
+"""
 _LEAVE = "update users set leaves_on = $3 where organization_id = $1 and id = $2"
 _LIFECYCLE = """
 select revision, status, progress, steps from lifecycles where organization_id = $1 and user_id = $2
@@ -79,6 +92,26 @@ async def page(
 
 async def one(tx: Transaction, organization_id: int, user_id: int, *, hold: bool = False) -> asyncpg.Record | None:
     return await tx.fetchrow(f"{_ONE} for update" if hold else _ONE, organization_id, user_id)
+
+
+async def change_contract(
+    tx: Transaction,
+    organization_id: int,
+    user_id: int,
+    employments: tuple[Employment, Employment],
+    about: tuple[date, str | None, str],
+) -> asyncpg.Record:
+    """`employments`: before, after; `about`: effective on, reason, actor. Under the person's lock."""
+    before, after = (json.dumps(one.model_dump(mode="json")) for one in employments)
+    effective_on, reason, actor = about
+    row = await tx.fetchrow(_CHANGE_CONTRACT, organization_id, user_id, after, effective_on, before, reason, actor)
+    assert row is not None  # an insert of one row returns it
+    return row
+
+
+async def contract_changes(tx: Transaction, organization_id: int, user_id: int) -> list[asyncpg.Record]:
+    """Newest first."""
+    return await tx.fetch(_CONTRACT_CHANGES, organization_id, user_id)
 
 
 async def leave(tx: Transaction, organization_id: int, user_id: int, leaves_on: object) -> None:
