@@ -280,3 +280,12 @@ def test_a_wording_cannot_reach_into_the_process() -> None:
 def test_amounts_are_grouped_as_readers_expect() -> None:
     assert shown(Money(amount=1_234_567), "es") == "1.234.567 COP"
     assert shown(Money(amount=1_234_567), "en") == "1,234,567 COP"
+
+
+def test_who_has_checked_in_is_not_invited_any_more() -> None:
+    booking = Booking()
+    take(booking, linked())
+    (invited,) = take(booking, cause(ReservationInvitationDue, payment_link_intent=1, invitation_intent=1))
+    assert booking.unwanted(invited) is None
+    take(booking, cause(ReservationCheckedIn, passcode_intent=None, check_in_confirmation_intent=1))
+    assert booking.unwanted(invited) == "the guest has checked in already"

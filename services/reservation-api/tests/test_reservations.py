@@ -237,7 +237,33 @@ async def test_unknown_paths_and_methods_are_problems_too(client: httpx.AsyncCli
         assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
 
 
-@pytest.mark.parametrize("change", [{"timeZone": "Mars/Base"}, {"channels": []}, {"channels": ["fax"]}, {"nme": "x"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"timeZone": "Mars/Base"},
+        {"channels": []},
+        {"channels": ["fax"]},
+        {"nme": "x"},
+        {"quietHours": {"start": "22:00", "end": "22:00"}},
+        {"quietHours": {"start": "22:00", "end": "08:00-05:00"}},
+        {"quietHours": {"start": "22:00"}},
+    ],
+)
 async def test_senseless_settings_are_refused(client: httpx.AsyncClient, change: dict[str, Any]) -> None:
     answer = await client.put("/api/organizations/1/settings", json={"name": "Hostal", **change})
     assert answer.status_code == 422
+
+
+async def test_quiet_hours_are_settings_that_the_workers_are_told(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    hours = {"start": "22:00:00", "end": "08:00:00"}
+    settings = {"name": "Hostal", "timeZone": "Europe/Madrid", "quietHours": {"start": "22:00", "end": "08:00"}}
+    assert (await client.put("/api/organizations/1/settings", json=settings)).status_code == 200
+    assert (await client.get("/api/organizations/1/settings")).json()["data"]["quietHours"] == hours
+    async with database.connection() as connection:
+        rows = await connection.fetch("select body from outbox where type = 'organization.configured' order by id")
+    told = json.loads(rows[-1]["body"])
+    assert (told["quiet_hours"], told["time_zone"]) == (hours, "Europe/Madrid")
+    assert (await client.put("/api/organizations/1/settings", json={"name": "Hostal"})).status_code == 200
+    assert "quietHours" not in (await client.get("/api/organizations/1/settings")).json()["data"]

@@ -16,6 +16,7 @@ from llegada.messaging.failures import (
     LeaseHeld,
     OutcomeUnknown,
     Permanent,
+    Postponed,
     ProviderDown,
     RateLimited,
     SlotLater,
@@ -148,3 +149,11 @@ def test_a_signature_says_what_is_consumed() -> None:
     Subscription("x", Wrong.right).check()
     assert Subscription("x", Wrong.right).consumes == (ReservationCreated,)
     assert Subscription("x", Wrong.everything).consumes == (Event,)
+
+
+@pytest.mark.parametrize("age", [timedelta(), POLICY.give_up_after * 2])
+def test_what_is_postponed_comes_back_before_its_time_whatever_its_age(age: timedelta) -> None:
+    now = datetime(2026, 12, 1, 3, tzinfo=UTC)
+    for wait, rung in ((10 * 3600, 4096), (100, 64), (1.5, 1)):
+        failure = Postponed("later", until=now + timedelta(seconds=wait), now=now)
+        assert decide(failure, 99, age, POLICY) == TryAgain(timedelta(seconds=rung), counts=False)

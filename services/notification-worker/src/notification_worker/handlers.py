@@ -8,6 +8,7 @@ What happens after an attempt of which nobody knows what it did:
 | e-mail   | may double | nothing can be asked; the stable Message-ID lets clients fold copies               |
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -30,7 +31,6 @@ from llegada.events.notification import (
 from llegada.events.organization import OrganizationConfigured
 from llegada.events.payment import PaymentLinkCreated, PaymentSettled, PaymentVoided
 from llegada.events.reservation import (
-    INVITATION,
     ReservationCancelled,
     ReservationCheckedIn,
     ReservationCheckedOut,
@@ -42,7 +42,7 @@ from llegada.events.reservation import (
 from llegada.events.statement import StatementMailed, StatementMailRequested
 from llegada.events.types import Channel
 from llegada.messaging.effects import Attempt, Effect, EffectKey, Found, NotWanted, SendAgain
-from llegada.messaging.failures import Permanent
+from llegada.messaging.failures import Permanent, Postponed
 from llegada.messaging.gate import Way
 from llegada.messaging.subscription import Batch
 from llegada.messaging.transaction import Transaction
@@ -50,6 +50,7 @@ from notification_worker.archive import Archive
 from notification_worker.conversation import HandOver, respond
 from notification_worker.mail import Mail, Mailer
 from notification_worker.messages import take
+from notification_worker.quiet import is_urgent
 from notification_worker.receipts import find_out, receipt, reservation_of
 from notification_worker.replies import GuestReply
 from notification_worker.statement_mail import StatementMail
@@ -62,8 +63,10 @@ log = structlog.get_logger()
 GRACE = timedelta(seconds=60)
 WINDOW = timedelta(hours=24)
 """How long after a guest wrote text may be sent."""
-NOT_URGENT = frozenset({INVITATION})
-"""Messages that a guest who wrote STOP does not get."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 class Notifications:
@@ -77,9 +80,11 @@ class Notifications:
         sender: str,
         grace: timedelta = GRACE,
         archive: Archive | None = None,
+        now: Callable[[], datetime] = _now,
     ) -> None:
         self._grace = grace
         self._archive = archive or Archive()
+        self._now = now
         self._store = store
         self._whatsapp = whatsapp
         self._mailer = mailer
@@ -159,6 +164,20 @@ class Notifications:
     async def forget(self, organization_id: int) -> None:
         await self._store.forget(organization_id)
 
+    async def not_in_quiet_hours(self, event: NotificationReady) -> None:
+        """What is not urgent waits until the organization's quiet hours are over. Raises Postponed."""
+        if is_urgent(event.kind):
+            return
+        now = self._now()
+        end = await self._store.quiet_until(event.organization_id, now)
+        if end is not None:
+            raise Postponed(
+                f"It waits for {end:%H:%M}: quiet hours.",
+                until=end,
+                now=now,
+                advice="Nothing has to be done. If it must reach the guest now, call.",
+            )
+
     def send(self, event: NotificationReady) -> Effect[NotificationSent]:
         if event.channel is Channel.EMAIL:
             return EmailMessage(event, self._store, self._mailer, self._sender)
@@ -184,7 +203,7 @@ class _Message:
     async def still_wanted(self) -> NotWanted | None:
         known = await self._store.before_sending(self._event)
         self._learn(known)
-        if known.opted_out and self._event.kind in NOT_URGENT:
+        if known.opted_out and not is_urgent(self._event.kind):
             return NotWanted("the guest does not want such messages")
         return None if known.unwanted is None else NotWanted(known.unwanted)
 

@@ -13,6 +13,8 @@ from llegada.events.lock import Passcode, PasscodeIssued
 from llegada.events.notification import MessageKind, NotificationReady
 from llegada.events.payment import PaymentEvent, PaymentLinkCreated, PaymentSettled, PaymentVoided
 from llegada.events.reservation import (
+    CHECK_IN_CONFIRMATION,
+    INVITATION,
     PASSCODE,
     PAYMENT_LINK,
     BookingEvent,
@@ -132,6 +134,8 @@ class Booking(BaseModel):
             return self.ended
         if contact_version < self.contact_version:
             return "the guest's contact has changed"
+        if kind == INVITATION and any(m.kind == CHECK_IN_CONFIRMATION for m in self.messages):
+            return "the guest has checked in already"
         if any(m.kind == kind and m.intent > intent for m in self.messages):
             return "a newer message took its place"
         return None

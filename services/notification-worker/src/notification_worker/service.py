@@ -72,7 +72,7 @@ service = Service(
         Subscription("remember-organization", Notifications.remember_organization),
         Subscription("note-status", Notifications.note_status),
         Subscription("note-message", Notifications.note_message),
-        Subscription("send", Notifications.send),
+        Subscription("send", Notifications.send, due=Notifications.not_in_quiet_hours),
         Subscription("reply", Notifications.reply),
         Subscription("send-statement", Notifications.send_statement),
     ),

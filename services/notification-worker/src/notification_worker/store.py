@@ -4,14 +4,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from llegada.events.guest import GuestMessageReceived
 from llegada.events.notification import DeliveryStatus, NotificationReady, NotificationStatus
-from llegada.events.organization import OrganizationConfigured, Reply, Wording
+from llegada.events.organization import OrganizationConfigured, QuietHours, Reply, Wording
 from llegada.events.types import OrganizationId, ReservationId
 from llegada.messaging.effects import forget
 from llegada.messaging.transaction import Database, Transaction
 from notification_worker.messages import Booking
+from notification_worker.quiet import ends
 
 _LOCK = """
 insert into bookings (reservation_id, organization_id)
@@ -24,9 +26,11 @@ update bookings b set document = n.document
 from unnest($1::bigint[], $2::jsonb[]) as n (reservation_id, document) where b.reservation_id = n.reservation_id
 """
 _CONFIGURE = """
-insert into wordings (organization_id, revision, document, replies) values ($1, $2, $3, $4)
+insert into wordings (organization_id, revision, document, replies, quiet_hours, time_zone)
+values ($1, $2, $3, $4, $5, $6)
 on conflict (organization_id) do update
-set revision = excluded.revision, document = excluded.document, replies = excluded.replies
+set revision = excluded.revision, document = excluded.document, replies = excluded.replies,
+    quiet_hours = excluded.quiet_hours, time_zone = excluded.time_zone
 where wordings.revision < excluded.revision
 """
 _BEFORE_SENDING = """
@@ -46,6 +50,7 @@ select (select replies from wordings where organization_id = $1) as replies,
        (select document from bookings where reservation_id = $4 and organization_id = $1) as booking
 """
 _OPT = "update windows set opted_out = $3 where organization_id = $1 and phone = $2"
+_QUIET = "select quiet_hours, time_zone from wordings where organization_id = $1"
 _FORGET = "delete from bookings where organization_id = $1 and reservation_id = any($2::bigint[])"
 _CLEAN = "delete from statuses where noted_at < now() - interval '30 days'"
 
@@ -109,7 +114,8 @@ class Store:
         """The newest revision wins, whatever the order of arrival."""
         said = event.model_dump(mode="json")
         wordings, replies = json.dumps(said["wordings"]), json.dumps(said["replies"])
-        await tx.execute(_CONFIGURE, event.organization_id, event.revision, wordings, replies)
+        quiet = None if event.quiet_hours is None else json.dumps(said["quiet_hours"])
+        await tx.execute(_CONFIGURE, event.organization_id, event.revision, wordings, replies, quiet, event.time_zone)
 
     async def hear(self, tx: Transaction, event: GuestMessageReceived) -> tuple[list[Reply], Booking | None]:
         """The guest wrote: text may be sent for 24 hours. The organization's rules, and the guest's booking."""
@@ -155,6 +161,13 @@ class Store:
         """What the provider told about any of these attempts; None: nothing yet."""
         row = await self._database.fetchrow(_STATUSES, own_keys)
         return None if row is None else Told(**dict(row))
+
+    async def quiet_until(self, organization_id: int, now: datetime) -> datetime | None:
+        """When the organization's quiet hours around `now` end, in its own zone; None: they are not now."""
+        row = await self._database.fetchrow(_QUIET, organization_id)
+        if row is None or row["quiet_hours"] is None:
+            return None
+        return ends(now, ZoneInfo(row["time_zone"]), QuietHours.model_validate(row["quiet_hours"]))
 
     async def before_sending(self, event: NotificationReady) -> BeforeSending:
         row = await self._database.fetchrow(

@@ -42,10 +42,11 @@ class JobRetrying(JobEvent):
     attempts: int
     next_try_at: datetime
     error_class: str
+    advice: str | None = None
 
     def report(self) -> StepReport | None:
         tries = {"attempt": self.attempt, "attempts": self.attempts, "next_try_at": self.next_try_at}
-        return self._report(StepState.PROCESSING, **tries)
+        return self._report(StepState.PROCESSING, **tries, advice=self.advice)
 
 
 class JobFailed(JobEvent):

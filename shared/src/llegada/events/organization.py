@@ -53,6 +53,13 @@ class SireSettings(Value):
     deadline_hours: Annotated[int, Field(ge=1, le=24 * 7)] = 24
 
 
+class QuietHours(Value):
+    """Local times between which no guest is disturbed by what is not urgent; over midnight where `end` is earlier."""
+
+    start: time
+    end: time
+
+
 class OrganizationConfigured(Event):
     """The settings that workers need, whole: the newest `revision` wins, whatever the order of arrival."""
 
@@ -67,3 +74,4 @@ class OrganizationConfigured(Event):
     check_in_time: time = time(15)
     check_out_time: time = time(11)
     replies: tuple[Reply, ...] = ()
+    quiet_hours: QuietHours | None = None

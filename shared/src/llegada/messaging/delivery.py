@@ -116,6 +116,8 @@ class Consumer(Generic[H]):
         event: Event | None = None
         try:
             event = self._decode(envelope, body)
+            if self.subscription.due is not None:
+                await self._hold(partial(self.subscription.due, self._handlers, event))
             if self._has_effect:
                 handler = cast("Callable[[H, Event], Effect[Any]]", self.subscription.handler)
                 effect = handler(self._handlers, event)

@@ -61,6 +61,8 @@ class Envelope:
     traceparent: str | None = None
     replayed_at: datetime | None = None
     """When a person sent it again: from then on its waiting is measured anew."""
+    postponed_to: datetime | None = None
+    """Until when it waits, as staff were told."""
     notes: Mapping[str, Any] | None = None
     """Headers of a failure on its way to a rung or a dead-letter queue; not part of the event."""
 
@@ -70,7 +72,9 @@ class Envelope:
 
     def replay(self, now: datetime) -> "Envelope":
         """The same message, sent once more by a person: a new pass, and its attempts begin anew."""
-        return replace(self, pass_number=self.pass_number + 1, attempt=0, replayed_at=now, notes=None)
+        return replace(
+            self, pass_number=self.pass_number + 1, attempt=0, replayed_at=now, postponed_to=None, notes=None
+        )
 
     def headers(self) -> dict[str, Any]:
         known = {
@@ -84,6 +88,7 @@ class Envelope:
             "time": self.time.isoformat(),
             "traceparent": self.traceparent,
             "replayed_at": self.replayed_at.isoformat() if self.replayed_at is not None else None,
+            "postponed_to": self.postponed_to.isoformat() if self.postponed_to is not None else None,
             **(self.notes or {}),
         }
         return {name: value for name, value in known.items() if value is not None}
@@ -150,6 +155,7 @@ def read(
         attempt=_number(headers.get("attempt")),
         traceparent=valid_traceparent(_text(headers.get("traceparent"))),
         replayed_at=_time(headers.get("replayed_at")),
+        postponed_to=_time(headers.get("postponed_to")),
     )
 
 

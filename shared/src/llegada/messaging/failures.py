@@ -6,6 +6,7 @@ Failure
 │   ├── RateLimited      the provider asks to wait at least `retry_after`
 │   ├── ProviderDown     the circuit breaker is open: until it lets a probe through
 │   ├── NotYetKnown      what an earlier attempt did may still be told
+│   ├── Postponed        the message has its own time, until then it waits; staff are told once
 │   ├── SlotLater        our own limit: the reserved slot comes in `retry_after`; nothing to tell staff
 │   └── LeaseHeld        another delivery is inside the same effect; nothing to tell staff
 ├── OutcomeUnknown   the effect may or may not have happened: an attempt, and the next one finds out first
@@ -27,6 +28,7 @@ class FailureClass(StrEnum):
     RATE_LIMITED = "rate_limited"
     PROVIDER_DOWN = "provider_down"
     NOT_YET_KNOWN = "not_yet_known"
+    POSTPONED = "postponed"
     SLOT_LATER = "slot_later"
     LEASE_HELD = "lease_held"
     OUTCOME_UNKNOWN = "outcome_unknown"
@@ -54,8 +56,10 @@ class Transient(Failure):
 class Wait(Failure):
     """Nothing went wrong that a later delivery would not find mended: no attempt is used up."""
 
-    def __init__(self, reason: str, *, retry_after: timedelta, code: str | None = None) -> None:
-        super().__init__(reason, code=code)
+    def __init__(
+        self, reason: str, *, retry_after: timedelta, code: str | None = None, advice: str | None = None
+    ) -> None:
+        super().__init__(reason, code=code, advice=advice)
         self.retry_after = retry_after
 
 
@@ -69,6 +73,16 @@ class ProviderDown(Wait):
 
 class NotYetKnown(Wait):
     failure_class = FailureClass.NOT_YET_KNOWN
+
+
+class Postponed(Wait):
+    """It shall happen at `until` and not earlier, however long that is: giving up is weighed when it is due."""
+
+    failure_class = FailureClass.POSTPONED
+
+    def __init__(self, reason: str, *, until: datetime, now: datetime, advice: str | None = None) -> None:
+        super().__init__(reason, retry_after=until - now, advice=advice)
+        self.until = until
 
 
 class SlotLater(Wait):
@@ -116,8 +130,9 @@ Decision = TryAgain | GiveUp
 def decide(failure: Failure, attempt: int, age: timedelta, policy: RetryPolicy) -> Decision:
     """What happens after `failure`, which was failure number `attempt` (from 1) of a message that is `age` old."""
     match failure:
-        case LeaseHeld():
-            return TryAgain(rung_at_least(failure.retry_after), counts=False)
+        case LeaseHeld() | Postponed():
+            rung = rung_at_most if isinstance(failure, Postponed) else rung_at_least
+            return TryAgain(rung(failure.retry_after), counts=False)
         case Permanent() | Credentials() | Undecodable():
             return GiveUp("trying again cannot help")
         case Wait():

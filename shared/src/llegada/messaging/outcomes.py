@@ -12,7 +12,7 @@ from llegada.events.event import Event
 from llegada.events.job import JobFailed, JobRetrying, JobSkipped
 from llegada.events.types import OrganizationId, ReservationId
 from llegada.messaging.envelope import Envelope, caused
-from llegada.messaging.failures import Failure, GiveUp, LeaseHeld, SlotLater, TryAgain, decide, next_try
+from llegada.messaging.failures import Failure, GiveUp, LeaseHeld, Postponed, SlotLater, TryAgain, decide, next_try
 from llegada.messaging.inbox import Settlement
 from llegada.messaging.outbox import OutboxMessage, dead_letter_message, event_message, retry_message
 from llegada.messaging.retry import RetryPolicy
@@ -87,11 +87,18 @@ class Outcomes:
         now: datetime,
     ) -> Settlement:
         due = next_try(decision, now)
-        again = replace(envelope.again(counts=decision.counts), notes={**notes, "next_try_at": due.isoformat()})
+        until = failure.until if isinstance(failure, Postponed) else None
+        again = replace(
+            envelope.again(counts=decision.counts),
+            postponed_to=until,
+            notes={**notes, "next_try_at": due.isoformat()},
+        )
         queue = queue_name(self.service, self.action, envelope.lane)
         messages = [retry_message(queue, again, body, decision.delay, due)]
-        if not isinstance(failure, LeaseHeld | SlotLater):  # it takes its turn: nothing that staff should see
-            job = JobRetrying(**about, attempt=again.attempt, next_try_at=due)
+        takes_its_turn = isinstance(failure, LeaseHeld | SlotLater)  # nothing that staff should see
+        told_before = until is not None and until == envelope.postponed_to  # it comes back rung by rung
+        if not takes_its_turn and not told_before:
+            job = JobRetrying(**about, attempt=again.attempt, next_try_at=until or due, advice=failure.advice)
             messages.append(self._job(job, envelope))
         outcome = "retrying" if decision.counts else "waiting"
         settlement = self._settlement(envelope, outcome, messages)

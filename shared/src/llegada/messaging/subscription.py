@@ -45,12 +45,15 @@ class Subscription(Generic[H]):
     `action` completes the queue's name: `payment-worker` + `create-link` → `payment-worker.create-link`.
 
     `step` names the part of the booking that this job works on, where the event itself does not say it.
+
+    `due` is asked first of all, before limits and ledger: it raises Postponed while it is too early for this event.
     """
 
     action: str
     handler: Callable[[H, Any], Effect[Any]] | Callable[[H, Any, Transaction], Awaitable[Any]]
     retry: RetryPolicy = RetryPolicy()
     step: str | None = None
+    due: Callable[[H, Any], Awaitable[None]] | None = None
 
     @property
     def consumes(self) -> tuple[type[Event], ...]:

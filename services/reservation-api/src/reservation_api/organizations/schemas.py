@@ -1,10 +1,10 @@
 """An organization's settings, as an admin sends them."""
 
 from datetime import time
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
 from llegada.events.types import Channel
@@ -74,8 +74,23 @@ class InvitationSettings(_Body):
     catch_up_hours: Annotated[int, Field(ge=0, le=12)] = 3
 
 
+class QuietHoursSettings(_Body):
+    """Local times between which no guest gets what is not urgent (an invitation); over midnight if `end` is earlier."""
+
+    start: time
+    end: time
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if self.start.tzinfo is not None or self.end.tzinfo is not None:
+            raise ValueError("quiet hours are local to the organization's time zone; write 22:00, without an offset")
+        if self.start == self.end:
+            raise ValueError("quiet hours must end at another time than they begin; leave them out to have none")
+        return self
+
+
 class StaySettings(_Body):
-    """When a stay begins and ends (local time), its doors, the registration of foreigners, invitations, answers."""
+    """When a stay begins and ends (local time), its doors, SIRE, invitations, answers, quiet hours."""
 
     check_in_time: time = time(15)
     check_out_time: time = time(11)
@@ -83,6 +98,7 @@ class StaySettings(_Body):
     sire: SireSettings | None = None
     invitations: InvitationSettings = InvitationSettings()
     replies: Annotated[list[ReplySettings], Field(max_length=100)] = Field(default_factory=list)
+    quiet_hours: QuietHoursSettings | None = None
 
 
 class OrganizationSettings(StaySettings):
