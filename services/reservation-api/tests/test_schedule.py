@@ -2,16 +2,21 @@
 
 import asyncio
 import json
+import sys
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import httpx
+import psycopg
 import pytest
 
 from llegada.messaging.transaction import Database, Transaction
+from llegada.testing.eventually import eventually
 from reservation_api.organizations.schemas import InvitationSettings
 from reservation_api.schedule.clock import invite_late_arrivals
 from reservation_api.schedule.due import next_run, run_due
@@ -170,3 +175,56 @@ async def test_switched_off_nobody_is_invited(client: httpx.AsyncClient, databas
     off = {"name": "Hostal", "invitations": {"enabled": False}}
     assert (await client.put("/api/organizations/1/settings", json=off)).status_code == 200
     assert await invite_late_arrivals(database, URL, EVENING) == 0
+
+
+async def scheduler(url: str, point: str = "nowhere") -> Process:
+    """Another process, at 20:00:00 sharp of the organization."""
+    script = str(Path(__file__).with_name("dying_scheduler.py"))
+    now = EVENING.replace(second=0).isoformat()
+    return await asyncio.create_subprocess_exec(sys.executable, script, url, now, point, stdin=PIPE, stdout=PIPE)
+
+
+async def at_its_point(process: Process) -> None:
+    assert process.stdout is not None
+    async with asyncio.timeout(30):
+        while (line := await process.stdout.readline()).strip() != b"there":
+            assert line, "it ended before it was there"
+
+
+async def invited_by(process: Process) -> int:
+    async with asyncio.timeout(30):
+        said, _ = await process.communicate()
+    return int(said.split()[-1])
+
+
+async def waits_for_a_lock(url: str) -> bool:
+    def ask() -> bool:
+        with psycopg.connect(url) as connection:
+            row = connection.execute(
+                "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+            ).fetchone()
+        return bool(row and row[0])
+
+    return await asyncio.to_thread(ask)
+
+
+@pytest.mark.parametrize("point", ["claimed", "written", "committed"])
+async def test_two_schedulers_and_a_kill_and_a_restart_at_the_hour_send_each_once(
+    client: httpx.AsyncClient, database: Database, database_url: str, point: str
+) -> None:
+    numbers = [await arrive(client) for _ in range(5)]
+    victim = await scheduler(database_url, point)
+    await at_its_point(victim)
+    beside = await scheduler(database_url)
+    if point != "committed":
+        await eventually(lambda: waits_for_a_lock(database_url), what="the other one waits for the day's row")
+        assert await ordered(database) == [], "nothing leaves before the commit"
+    victim.kill()
+    await victim.communicate()
+    restarted = await scheduler(database_url)
+    done = [await invited_by(process) for process in (beside, restarted)]
+    assert sorted(done) == ([0, 0] if point == "committed" else [0, 5])
+    told = [json.loads(row["body"])["reservation_id"] for row in await ordered(database)]
+    assert sorted(told) == numbers
+    (run,) = (await client.get("/api/admin/schedule")).json()["data"]["runs"]
+    assert (run["day"], run["invited"], run["leftOut"]) == ("2026-11-30", 5, 0)
