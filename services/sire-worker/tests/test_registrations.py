@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from llegada.events.job import JobSkipped
+from llegada.events.job import JobFailed, JobSkipped
 from llegada.events.organization import OrganizationConfigured
 from llegada.events.reservation import ReservationCheckedIn, ReservationCheckedOut
 from llegada.events.sire import (
@@ -17,7 +17,7 @@ from llegada.events.sire import (
     SireRegistrationRequested,
     SireResultRecorded,
 )
-from llegada.messaging.failures import Permanent, Transient
+from llegada.messaging.failures import Transient
 from llegada.messaging.transaction import Database
 from llegada.runtime.http import ProviderClient
 from llegada.testing.plugin import ServiceDatabase
@@ -197,11 +197,14 @@ async def test_entry_and_exit_are_two_reports(registrations: Registrations, data
 
 
 async def test_faulty_documents_block_and_name_every_mistake(registrations: Registrations, database: Database) -> None:
-    with pytest.raises(Permanent, match="nationality is missing") as refused:
-        await enter(registrations, database, came(guests=({**GUEST, "nationality": None},)))
-    assert refused.value.advice
-    with pytest.raises(Permanent, match="no guest"):
-        await enter(registrations, database, came(guests=()))
+    blocked = await enter(registrations, database, came(guests=({**GUEST, "nationality": None},)))
+    assert isinstance(blocked, JobFailed)
+    assert "nationality is missing" in blocked.reason
+    report = blocked.report()
+    assert report is not None
+    assert (report.step, report.state.value, bool(report.advice)) == ("sire", "failed", True)
+    nobody = await enter(registrations, database, came(guests=()))
+    assert "no guest" in nobody.reason
 
 
 async def test_colombians_are_skipped_with_the_reason(registrations: Registrations, database: Database) -> None:
@@ -220,7 +223,7 @@ async def test_an_overdue_filing_is_told_once(
     registrations: Registrations, database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await enter(registrations, database, came((GUEST, {**GUEST, "document_number": "C2"})))
-    await database.fetchrow("update filings set due_at = now() - interval '1 hour'")
+    await database.fetchrow("update movements set due_at = now() - interval '1 hour'")
     for _ in range(2):
         await registrations.escalate()
     async with database.connection() as connection:
@@ -241,3 +244,73 @@ async def test_the_deadline_is_the_organizations_own_and_24_hours_by_default(
         await registrations.remember_organization(OrganizationConfigured.model_validate(settings), tx)
     sooner = await enter(registrations, database, came(({**GUEST, "document_number": "C3"},), intent=2))
     assert sooner.due_at - datetime.now(UTC) <= timedelta(hours=6)
+
+
+async def overdue(registrations: Registrations, database: Database) -> list[dict[str, Any]]:
+    """What the clock tells once every deadline is over."""
+    await database.fetchrow("delete from outbox")
+    await database.fetchrow("update movements set due_at = now() - interval '1 second'")
+    await registrations.escalate()
+    async with database.connection() as connection:
+        rows = await connection.fetch("select body from outbox where type = 'sire.overdue'")
+    return [json.loads(row["body"]) for row in rows]
+
+
+@pytest.mark.parametrize(
+    "guests",
+    [
+        ({**GUEST, "nationality": None},),
+        ({**GUEST, "document_number": None},),
+        (GUEST, {**GUEST, "nationality": None}),
+        (),
+    ],
+    ids=["nationality", "number", "one of two", "nobody"],
+)
+async def test_the_deadline_runs_for_who_cannot_be_filed_yet(
+    registrations: Registrations, database: Database, guests: Any
+) -> None:
+    await enter(registrations, database, came(guests))
+    row = await database.fetchrow("select due_at from movements")
+    assert row is not None
+    assert timedelta(hours=23) < row["due_at"] - datetime.now(UTC) <= timedelta(hours=24)
+    await registrations.escalate()
+    assert await database.fetchrow("select from outbox") is None, "not before its time"
+    (told,) = await overdue(registrations, database)
+    assert (told["reservation_id"], told["movement"], told["intent"]) == (17, "entry", 1)
+    assert await overdue(registrations, database) == [], "once"
+
+
+async def test_a_correction_goes_on_with_the_clock_of_the_check_in(
+    registrations: Registrations, database: Database
+) -> None:
+    await enter(registrations, database, came(({**GUEST, "nationality": None},)))
+    await database.fetchrow("update movements set due_at = now() + interval '2 hours'")
+    prepared = await again(registrations, database, 2)
+    assert isinstance(prepared, SireFilingPrepared)
+    assert prepared.due_at - datetime.now(UTC) <= timedelta(hours=2)
+    await record(registrations, database, prepared, "accepted")
+    assert await overdue(registrations, database) == []
+
+
+async def test_a_correction_that_is_not_filed_in_time_is_overdue_too(
+    registrations: Registrations, database: Database
+) -> None:
+    await enter(registrations, database, came(({**GUEST, "nationality": None},)))
+    await again(registrations, database, 2)
+    (told,) = await overdue(registrations, database)
+    assert told["intent"] == 2
+
+
+async def test_a_wrong_document_that_the_portal_refused_is_not_overdue_once_the_right_one_is_filed(
+    registrations: Registrations, database: Database
+) -> None:
+    await record(registrations, database, await enter(registrations, database, came()), "rejected")
+    corrected = await again(registrations, database, 2, ({**GUEST, "document_number": "C99"},))
+    await record(registrations, database, corrected, "accepted")
+    assert await overdue(registrations, database) == []
+
+
+async def test_colombians_have_no_deadline(registrations: Registrations, database: Database) -> None:
+    await enter(registrations, database, came(({**GUEST, "nationality": None},)))
+    await again(registrations, database, 2, ({**GUEST, "nationality": "CO"},))
+    assert await overdue(registrations, database) == []

@@ -5,11 +5,12 @@ portal said; an organization that runs a gateway of its own has them sent there.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import structlog
 
-from llegada.events.job import JobSkipped
+from llegada.events.job import JobFailed, JobSkipped
 from llegada.events.organization import OrganizationConfigured
 from llegada.events.reservation import ReservationCheckedIn, ReservationCheckedOut
 from llegada.events.sire import (
@@ -28,7 +29,7 @@ from llegada.events.types import Guest, OrganizationId, ReservationId
 from llegada.messaging import outbox
 from llegada.messaging.effects import Effect
 from llegada.messaging.envelope import Envelope, Lane, first
-from llegada.messaging.failures import Permanent, Transient
+from llegada.messaging.failures import Transient
 from llegada.messaging.transaction import Transaction
 from sire_worker.filing import Property, check
 from sire_worker.gateway import Gateway
@@ -40,6 +41,8 @@ SERVICE = "sire-worker"
 log = structlog.get_logger()
 _ADVICE = "Correct the guests' documents at the reservation, and register them again."
 
+Filed = SireFilingPrepared | SireSubmissionReady | SireRegistered | JobSkipped | JobFailed
+
 
 class Registrations:
     def __init__(self, store: Store, gateway: Gateway) -> None:
@@ -49,25 +52,19 @@ class Registrations:
     async def remember_organization(self, event: OrganizationConfigured, tx: Transaction) -> None:
         await self._store.configure(tx, event)
 
-    async def file_entry(
-        self, event: ReservationCheckedIn, tx: Transaction
-    ) -> SireFilingPrepared | SireSubmissionReady | SireRegistered | JobSkipped | None:
+    async def file_entry(self, event: ReservationCheckedIn, tx: Transaction) -> Filed | None:
         if event.sire_intent is None:
             return None
         wish = _Wish(event.organization_id, event.reservation_id, "entry", event.sire_intent, event.type)
         return await self._file(wish, event.checked_in_on, event.guests, tx)
 
-    async def file_exit(
-        self, event: ReservationCheckedOut, tx: Transaction
-    ) -> SireFilingPrepared | SireSubmissionReady | SireRegistered | JobSkipped | None:
+    async def file_exit(self, event: ReservationCheckedOut, tx: Transaction) -> Filed | None:
         if event.sire_intent is None:
             return None
         wish = _Wish(event.organization_id, event.reservation_id, "exit", event.sire_intent, event.type)
         return await self._file(wish, event.checked_out_on, event.guests, tx)
 
-    async def file(
-        self, event: SireRegistrationRequested, tx: Transaction
-    ) -> SireFilingPrepared | SireSubmissionReady | SireRegistered | JobSkipped | None:
+    async def file(self, event: SireRegistrationRequested, tx: Transaction) -> Filed | None:
         wish = _Wish(event.organization_id, event.reservation_id, event.movement, event.intent, event.type)
         return await self._file(wish, event.moved_on, event.guests, tx)
 
@@ -94,22 +91,21 @@ class Registrations:
             said = {"organization": event.organization_id, "reservation": event.reservation_id}
             log.error("sire_overdue", **said, movement=event.movement, due_at=event.due_at.isoformat())
 
-    async def _file(
-        self, wish: "_Wish", moved_on: date, guests: tuple[Guest, ...], tx: Transaction
-    ) -> SireFilingPrepared | SireSubmissionReady | SireRegistered | JobSkipped:
+    async def _file(self, wish: "_Wish", moved_on: date, guests: tuple[Guest, ...], tx: Transaction) -> Filed:
         known = await self._store.property(tx, wish.organization_id)
         if known is None:
             raise Transient("the organization's SIRE settings have not arrived yet", code="settings")
         at = Property(known.settings.hotel_code, known.settings.city_code)
         checked = check(guests, wish.movement, moved_on, at)
-        if checked.mistakes:
-            raise Permanent(". ".join(checked.mistakes), code="document", advice=_ADVICE)
-        if not checked.rows:
-            return wish.skipped("every guest is Colombian: only foreigners are reported")
         local = datetime.combine(moved_on, time.max, ZoneInfo(known.time_zone))
         now = datetime.now(UTC)
         due_at = min(now, local) + timedelta(hours=known.settings.deadline_hours)
         key = wish.organization_id, wish.reservation_id, wish.movement, wish.intent
+        due_at = await self._store.begin(tx, key, due_at, blocked=bool(checked.mistakes))
+        if checked.mistakes:
+            return wish.blocked(due_at, ". ".join(checked.mistakes))
+        if not checked.rows:
+            return wish.skipped("every guest is Colombian: only foreigners are reported")
         waiting = await self._store.file(tx, key, due_at, checked.rows)
         if not waiting:
             return wish.registered(len(checked.rows), "reported before")
@@ -157,13 +153,26 @@ class _Wish:
         told = {"channel": "file", "guests": guests, "reference": reference, "registered_at": datetime.now(UTC)}
         return SireRegistered.model_validate({**self.known(), **told})
 
-    def skipped(self, reason: str) -> JobSkipped:
-        return JobSkipped(
-            organization_id=self.organization_id,
-            reservation_id=self.reservation_id,
-            job="sire-worker",
-            step_name=STEP_OF[self.movement],
-            intent=self.intent,
-            cause_type=self._cause,
-            reason=reason,
+    def blocked(self, due_at: datetime, reason: str) -> JobFailed:
+        """Only staff can mend it: there is no dead letter, since the same documents never become right ones."""
+        return JobFailed(
+            **self._job(f"{reason}. Due by {due_at:%Y-%m-%d %H:%M} UTC"),
+            attempt=1,
+            attempts=1,
+            error_class="permanent",
+            advice=_ADVICE,
         )
+
+    def skipped(self, reason: str) -> JobSkipped:
+        return JobSkipped(**self._job(reason))
+
+    def _job(self, reason: str) -> dict[str, Any]:
+        return {
+            "organization_id": self.organization_id,
+            "reservation_id": self.reservation_id,
+            "job": SERVICE,
+            "step_name": STEP_OF[self.movement],
+            "intent": self.intent,
+            "cause_type": self._cause,
+            "reason": reason,
+        }

@@ -49,13 +49,22 @@ update filings set state = $2, reason = $3, filed_at = case when $2 = 'accepted'
 where organization_id = $1 and reservation_id = $4 and movement = $5 and state <> 'accepted'
 returning intent
 """
+_BEGIN = """
+insert into movements as m (organization_id, reservation_id, movement, intent, due_at, blocked)
+values ($1, $2, $3, $4, $5, $6)
+on conflict (organization_id, reservation_id, movement) do update
+set intent = greatest(m.intent, excluded.intent), due_at = least(m.due_at, excluded.due_at),
+    blocked = case when excluded.intent >= m.intent then excluded.blocked else m.blocked end
+returning due_at
+"""
 _ESCALATE = """
-with late as (
-    update filings set escalated = true where due_at < now() and state <> 'accepted' and not escalated
-    returning organization_id, reservation_id, movement, intent, due_at
-)
-select organization_id, reservation_id, movement, max(intent) as intent, min(due_at) as due_at
-from late group by organization_id, reservation_id, movement
+update movements m set escalated = true
+where due_at < now() and not escalated
+  and (blocked or exists (
+      select from filings f
+      where f.organization_id = m.organization_id and f.reservation_id = m.reservation_id
+        and f.movement = m.movement and f.intent = m.intent and f.state <> 'accepted'))
+returning organization_id, reservation_id, movement, intent, due_at
 """
 
 
@@ -103,6 +112,14 @@ class Store:
         if row is None or row["sire"] is None:
             return None
         return Registered(SireSettings.model_validate(row["sire"]), row["time_zone"])
+
+    async def begin(self, tx: Transaction, known: tuple[Any, ...], due_at: datetime, *, blocked: bool) -> datetime:
+        """Start the movement's clock; returns when it is due. Whoever asks again does not put it off.
+
+        `known`: organization, reservation, movement, intent. `blocked`: its documents cannot be filed as they are.
+        """
+        due: datetime = await tx.fetchval(_BEGIN, *known, due_at, blocked)
+        return due
 
     async def file(
         self, tx: Transaction, known: tuple[Any, ...], due_at: datetime, rows: Sequence[FilingRow]

@@ -50,7 +50,10 @@ class JobRetrying(JobEvent):
 
 
 class JobFailed(JobEvent):
-    """The job gave up; the message rests as a dead letter until somebody replays or discards it."""
+    """The job gave up; the message rests as a dead letter until somebody replays or discards it.
+
+    A worker says it by itself, without a dead letter, where the same message could never work (a guest's document).
+    """
 
     type: ClassVar[str] = "job.failed"
 
