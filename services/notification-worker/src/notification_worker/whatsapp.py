@@ -22,6 +22,8 @@ RE_ENGAGEMENT = "131047"
 UNREACHABLE = frozenset({"130472", "131021", "131026", "131030"})
 """This number cannot be reached by WhatsApp, whatever is sent: another channel may."""
 
+_TEMPLATE = "Reach the guest in another way, and have an admin correct the template at WhatsApp or in the settings."
+_TEMPLATES = range(132000, 132100)
 _OTHER_WAY = "Send it by e-mail, or call the guest."
 _ACCOUNT = "Check the organization's WhatsApp account and its token."
 
@@ -200,7 +202,7 @@ def failure_of(response: httpx.Response) -> Failure:
     if number in _CREDENTIALS:
         return Credentials(f"WhatsApp refuses the account: {details}", code=code, advice=_ACCOUNT)
     words = _PERMANENT.get(number, f"WhatsApp answered code {number}, which nobody expected: {details}")
-    return Permanent(words, code=code, advice=_OTHER_WAY)
+    return Permanent(words, code=code, advice=_TEMPLATE if number in _TEMPLATES else _OTHER_WAY)
 
 
 def _without_code(response: httpx.Response) -> Failure:

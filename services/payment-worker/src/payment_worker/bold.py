@@ -29,6 +29,9 @@ _MISLEADING_403 = (
     "Check the identity key of this organization at Bold. Bold also answers 403 to amounts with decimals and to a "
     "missing reference, so do not change the key before it was compared."
 )
+_BY_HAND = (
+    "Correct the amount or the contact and ask for the link again, or agree with the guest on another way to pay."
+)
 
 # Status → failure class and plain words. Anything else is permanent, and loud.
 _BY_STATUS: dict[int, tuple[type[Failure], str]] = {
@@ -154,9 +157,9 @@ class Bold:
         try:
             answer = response.json()
         except ValueError as error:
-            raise OutcomeUnknown("Bold's answer is not JSON", code="shape") from error
+            raise OutcomeUnknown("Bold's answer could not be read", code="shape") from error
         if not isinstance(answer, dict):
-            raise OutcomeUnknown("Bold's answer has an unknown shape", code="shape")
+            raise OutcomeUnknown("Bold's answer could not be read", code="shape")
         return answer
 
 
@@ -173,7 +176,7 @@ def failure_of(response: httpx.Response) -> Failure:
         return OutcomeUnknown(f"Bold answered {status} without saying what it did", code=code)
     cls, words = _BY_STATUS.get(status, (Permanent, f"Bold answered {status}, which nobody expected"))
     reason = f"{words}: {errors[0][1]}" if errors else words
-    return cls(reason, code=code, advice=_MISLEADING_403 if cls is Credentials else None)
+    return cls(reason, code=code, advice=_MISLEADING_403 if cls is Credentials else _BY_HAND)
 
 
 def _errors(response: httpx.Response) -> list[tuple[str, str]]:

@@ -132,19 +132,24 @@ class Consumer(Generic[H]):
         except Exception as error:
             log.exception("handler_error")
             name = type(error).__name__
-            caught = Transient(f"unexpected {name} in {self.name}", code=name)
+            caught = Transient(f"the system made an error of its own ({name} in {self.name})", code=name)
         return await self._settle(self._failed(caught, event, envelope, body), held_until)
 
     def _decode(self, envelope: Envelope, body: bytes) -> Event:
         cls = self._types.get(envelope.type)
         if cls is None:
-            raise Undecodable(f"{self.name} does not know events of type {envelope.type!r}", code="unknown type")
+            raise Undecodable(
+                f"the system got a message that it does not know ({envelope.type!r} at {self.name})",
+                code="unknown type",
+            )
         try:
             return cls.model_validate_json(body)
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "body"
-            raise Undecodable(f"not a {envelope.type}: {where}: {first['msg']}", code="schema") from error
+            raise Undecodable(
+                f"the system could not read a message ({envelope.type}: {where}: {first['msg']})", code="schema"
+            ) from error
 
     async def _change_state(self, batch: Sequence[_Pending]) -> list[tuple[str, list[int]]]:
         """Inbox, state and outbox of a batch in one transaction; copies of one message count once."""
@@ -245,7 +250,9 @@ class Consumer(Generic[H]):
             try:
                 return await _limited(effect.look_up(attempt))
             except TimeoutError as error:
-                raise Transient(f"the look-up had no answer within {CALL_LIMIT.seconds} s", code="time-out") from error
+                raise Transient(
+                    f"nobody said within {CALL_LIMIT.seconds} s what the last attempt did", code="time-out"
+                ) from error
 
         answer = await self._hold(ask)
         metrics.UNKNOWN_OUTCOMES.labels(service=self.service, kind=kind).inc()
@@ -274,16 +281,21 @@ class Consumer(Generic[H]):
 
     async def _perform(self, effect: Effect[Any], attempt: Attempt, lease_ends: float) -> Event:
         if time.monotonic() + CALL_LIMIT.total_seconds() > lease_ends:
-            raise Transient("the process was held up before the call", code="lease")
+            raise Transient("the system was held up before it could begin", code="lease")
         try:
             return cast("Event", await _limited(effect.perform(attempt)))
         except Failure:
             raise
         except TimeoutError as error:
-            raise OutcomeUnknown(f"no answer within {CALL_LIMIT.seconds} s", code="time-out") from error
+            raise OutcomeUnknown(
+                f"no answer came within {CALL_LIMIT.seconds} s; what was done is not known", code="time-out"
+            ) from error
         except Exception as error:
             log.exception("effect_error")
-            raise OutcomeUnknown(f"unexpected {type(error).__name__}", code=type(error).__name__) from error
+            raise OutcomeUnknown(
+                f"the system made an error of its own ({type(error).__name__}); what was done is not known",
+                code=type(error).__name__,
+            ) from error
 
     def _failed(
         self, failure: Failure, event: Event | None, envelope: Envelope, body: bytes, intent: int = 0

@@ -17,6 +17,7 @@ from reservation_api.organizations.schemas import StaySettings
 from reservation_api.organizations.store import Organization
 from reservation_api.reservations.stay import Held, Outcome
 from reservation_api.timeline.steps import Step, Steps, document, processing_status
+from reservation_api.timeline.steps import shown as shown_steps
 
 _COLUMNS = """
 id, guest_name, guest_phone, guest_email, amount, currency, check_in_date, check_out_date, arrival_time, room_number,
@@ -313,7 +314,7 @@ def shown(row: Mapping[str, Any] | asyncpg.Record, frontend_url: str) -> dict[st
         "language": row["language"],
         "status": row["status"],
         "processingStatus": row["processing_status"],
-        "steps": [step.shown(name) for name, step in steps.items()],
+        "steps": shown_steps(steps),
         "paymentLink": row["payment_link"],
         "checkInLink": check_in_link(frontend_url, row["id"], row["check_in_token"]),
         "sentMessage": row["sent_message"],

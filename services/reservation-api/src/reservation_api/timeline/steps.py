@@ -6,12 +6,13 @@ the last word, and failed beats processing in the same pass.
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import BaseModel, Field
 
 from llegada.events.event import RECEIPT, StepReport, StepState
+from reservation_api.timeline.why import why
 
 _FACTS = (StepState.COMPLETED, StepState.SKIPPED)
 
@@ -30,9 +31,10 @@ class Step(BaseModel):
         states = {report.state for report in self.jobs.values()}
         return StepState.FAILED if StepState.FAILED in states else StepState.PROCESSING if states else StepState.PENDING
 
-    def shown(self, name: str) -> dict[str, Any]:
-        """As the API shows it; the job that matters most speaks."""
+    def shown(self, name: str, others: Mapping[str, StepState]) -> dict[str, Any]:
+        """As the API shows it; the job that matters most speaks. `others`: the state of each step of the booking."""
         spoken = self.fact or max(self.jobs.values(), key=_weight, default=None)
+        reason, advice = why(name, self.state, spoken, others)
         return {
             "step": name,
             "state": self.state.value,
@@ -40,12 +42,18 @@ class Step(BaseModel):
             "attempt": spoken.attempt if spoken else None,
             "attempts": spoken.attempts if spoken else None,
             "nextTryAt": spoken.next_try_at.isoformat() if spoken and spoken.next_try_at else None,
-            "reason": spoken.reason if spoken else None,
-            "advice": spoken.advice if spoken else None,
+            "reason": reason,
+            "advice": advice,
         }
 
 
 Steps = dict[str, Step]
+
+
+def shown(steps: Steps) -> list[dict[str, Any]]:
+    """All steps as the API shows them."""
+    states = {name: step.state for name, step in steps.items()}
+    return [step.shown(name, states) for name, step in steps.items()]
 
 
 def expect(steps: Steps, wanted: dict[str, int]) -> Steps:
