@@ -78,6 +78,9 @@ bench-messaging: setup ## The transport beside the bare client, and the relay wi
 bench: setup ## Answer times with and without the queue, and the chain's throughput; writes docs/benchmark.md
 	@$(RUN) python benchmarks/run.py $(ARGS)
 
+bench-webhooks: setup ## Providers' webhooks at 100/s while all workers run, and 1,000 forged ones
+	@$(RUN) python -m benchmarks.webhooks $(ARGS)
+
 drill: setup ## Breaks a running system; every alert must fire and go away (ARGS="--short", or alerts' names)
 	@$(DEV) drill $(ARGS)
 

@@ -50,7 +50,7 @@ async def _post(client: aiohttp.ClientSession, number: int) -> float:
     return time.perf_counter() - started
 
 
-def _client(made: System) -> aiohttp.ClientSession:
+def connected(made: System) -> aiohttp.ClientSession:
     """Light: the load generator shares the cores with what it measures."""
     headers = {"Authorization": f"Bearer {made.token}"}
     return aiohttp.ClientSession(made.api, headers=headers, timeout=aiohttp.ClientTimeout(60))
@@ -59,7 +59,7 @@ def _client(made: System) -> aiohttp.ClientSession:
 async def answer_times(made: System, first: int) -> list[float]:
     """Five front desks at once, as many requests as ANSWERS."""
     gate = asyncio.Semaphore(5)
-    async with _client(made) as client:
+    async with connected(made) as client:
 
         async def one(number: int) -> float:
             async with gate:
@@ -72,9 +72,9 @@ async def answer_times(made: System, first: int) -> list[float]:
 async def steady_load(made: System, rate: int, seconds: int) -> Load:
     """Requests at fixed times, whatever the answers do (no coordinated omission)."""
     answers: list[float] = []
-    async with _client(made) as client:
+    async with connected(made) as client:
         await asyncio.gather(*(_post(client, number) for number in range(50)))  # connections and caches
-        await _drained(made, 60)
+        await drained(made, 60)
         start = time.perf_counter()
         ages = [0.0]
         watching = asyncio.create_task(_watch(made, ages))
@@ -88,7 +88,7 @@ async def steady_load(made: System, rate: int, seconds: int) -> Load:
         await asyncio.gather(*(at(number) for number in range(rate * seconds)))
         watching.cancel()
         ended = time.perf_counter()
-        await _drained(made, 400)
+        await drained(made, 400)
     return Load(answers, sum(a > 0.05 for a in answers), max(ages), time.perf_counter() - ended)
 
 
@@ -109,7 +109,7 @@ def _oldest(made: System) -> float:
     return float(row[0]) if row else 0.0
 
 
-async def _drained(made: System, seconds: float) -> None:
+async def drained(made: System, seconds: float) -> None:
     deadline = time.perf_counter() + seconds
     while await asyncio.to_thread(_oldest, made) > 0:
         if time.perf_counter() > deadline:
@@ -120,7 +120,7 @@ async def _drained(made: System, seconds: float) -> None:
 async def burst(made: System, count: int) -> float:
     """Reservations a second through the whole chain: `count` at once, until the last message is out."""
     gate = asyncio.Semaphore(20)
-    async with _client(made) as client:
+    async with connected(made) as client:
 
         async def one(number: int) -> None:
             async with gate:
@@ -128,11 +128,11 @@ async def burst(made: System, count: int) -> float:
 
         started = time.perf_counter()
         await asyncio.gather(*(one(number) for number in range(count)))
-        await _drained(made, 180)
+        await drained(made, 180)
         return count / (time.perf_counter() - started)
 
 
-def _stage(stack: ExitStack, *, queue: bool, latency: str, more: dict[str, str] | None = None) -> System:
+def stage(stack: ExitStack, *, queue: bool, latency: str, more: dict[str, str] | None = None) -> System:
     folder, ports = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llegada-"))), Ports(free_base())
     folder.chmod(0o755)
     found = stack.enter_context(infrastructure(folder, ports))
@@ -150,11 +150,11 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write docs/benchmark.md")
     chosen = parser.parse_args()
     with ExitStack() as stack:
-        without = asyncio.run(answer_times(_stage(stack, queue=False, latency="1-3"), 0))
+        without = asyncio.run(answer_times(stage(stack, queue=False, latency="1-3"), 0))
     with ExitStack() as stack:
-        with_queue = asyncio.run(answer_times(_stage(stack, queue=True, latency="1-3"), 0))
+        with_queue = asyncio.run(answer_times(stage(stack, queue=True, latency="1-3"), 0))
     with ExitStack() as stack:
-        made = _stage(stack, queue=True, latency="0", more={"QUEUE_CONCURRENCY": "20", **UNLIMITED})
+        made = stage(stack, queue=True, latency="0", more={"QUEUE_CONCURRENCY": "20", **UNLIMITED})
         loads = {rate: asyncio.run(steady_load(made, rate, chosen.seconds)) for rate in chosen.rates}
         throughput = asyncio.run(burst(made, chosen.burst))
     table = report(without, with_queue, loads, throughput, chosen.seconds)
@@ -177,7 +177,7 @@ def report(without: list[float], with_queue: list[float], loads: dict[int, Load]
             "",
             "Written by `make bench ARGS=--write`; two cores shared by broker, database, sandbox, all services and the",
             "load generator. The ratios count, not the figures: for comparison, ten million additions in a Python loop",
-            f"take {_loop_seconds():.1f} s on the machine that wrote this.",
+            f"take {loop_seconds():.1f} s on the machine that wrote this.",
             "",
             "## Answer to “create reservation”, providers at 1–3 s, five front desks at once",
             "",
@@ -203,7 +203,7 @@ def report(without: list[float], with_queue: list[float], loads: dict[int, Load]
     )
 
 
-def _loop_seconds() -> float:
+def loop_seconds() -> float:
     """How fast this machine is, in a unit that anybody can repeat."""
     started = time.perf_counter()
     total = 0
