@@ -282,19 +282,21 @@ NOW = timedelta(0)
 @pytest.mark.parametrize(
     ("counts", "waited", "expected"),
     [
-        (Counts(47, 0, 0, 0), NOW, Send(1)),
-        (Counts(46, 1, 0, 0), NOW, Wait()),
-        (Counts(46, 0, 1, 0), NOW, Send(10)),
-        (Counts(46, 0, 0, 1), NOW, End("1 of 1 failed again")),
-        (Counts(36, 4, 7, 0), NOW, Wait()),
-        (Counts(36, 0, 9, 2), NOW, Send(50)),
-        (Counts(36, 0, 8, 3), NOW, End("3 of 11 failed again")),
-        (Counts(1000, 40, 60, 5), NOW, Send(50)),
-        (Counts(1000, 40, 60, 20), NOW, End("20 of 80 failed again")),
-        (Counts(0, 5, 42, 0), NOW, Wait()),
-        (Counts(0, 0, 47, 0), NOW, End()),
-        (Counts(0, 5, 42, 0), NO_OUTCOME * 2, End()),
-        (Counts(0, 0, 1, 0), NOW, End()),
+        (Counts(47, 0, 0, 0, 0), NOW, Send(1)),
+        (Counts(46, 1, 0, 0, 0), NOW, Wait()),
+        (Counts(46, 0, 1, 0, 0), NOW, Send(10)),
+        (Counts(46, 0, 0, 1, 1), NOW, End("1 of the last 1 failed again")),
+        (Counts(36, 4, 7, 0, 0), NOW, Wait()),
+        (Counts(36, 0, 9, 2, 2), NOW, Send(50)),
+        (Counts(36, 0, 8, 3, 3), NOW, End("3 of the last 11 failed again")),
+        (Counts(1000, 40, 60, 5, 5), NOW, Send(50)),
+        (Counts(1000, 40, 60, 20, 20), NOW, End("20 of the last 50 failed again")),
+        (Counts(1000, 40, 9000, 11, 11), NOW, End("11 of the last 50 failed again")),
+        (Counts(1000, 40, 9000, 500, 10), NOW, Send(50)),
+        (Counts(0, 5, 42, 0, 0), NOW, Wait()),
+        (Counts(0, 0, 47, 0, 0), NOW, End()),
+        (Counts(0, 5, 42, 0, 0), NO_OUTCOME * 2, End()),
+        (Counts(0, 0, 1, 0, 0), NOW, End()),
     ],
 )
 def test_the_next_step_of_a_replay(counts: Counts, waited: timedelta, expected: Send | Wait | End) -> None:
@@ -302,4 +304,4 @@ def test_the_next_step_of_a_replay(counts: Counts, waited: timedelta, expected: 
 
 
 def test_a_step_without_outcome_stops_the_replay() -> None:
-    assert isinstance(plan(Counts(46, 1, 0, 0), 50, NO_OUTCOME * 2), End)
+    assert isinstance(plan(Counts(46, 1, 0, 0, 0), 50, NO_OUTCOME * 2), End)

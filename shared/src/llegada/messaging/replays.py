@@ -26,8 +26,9 @@ TICK = 1.0  # seconds
 _CLEANING = 15.0  # seconds
 FIRST, SECOND = 1, 11
 """How many have been sent after the first step, and after the second."""
+LAST = 50
 MOST_FAILED = 0.2
-"""Share of the settled messages that may fail again before a replay stops."""
+"""Share of the LAST settled messages that may fail again before a replay stops: however many went well before."""
 NO_OUTCOME = timedelta(minutes=2)
 """How long a step may wait for what became of its messages."""
 KEPT = timedelta(days=7)
@@ -41,9 +42,12 @@ select id, organization_id, rate, total, sent_at, now() as now from replays
 where state = 'running' and (sent_at is null or sent_at <= now() - interval '{TICK} seconds')
 order by id for update skip locked
 """
-_COUNTS = """
+_COUNTS = f"""
 select count(*) filter (where state = 'queued') as queued, count(*) filter (where state = 'replayed') as pending,
-       count(*) filter (where state = 'done') as done, count(*) filter (where state = 'failed_again') as failed
+       count(*) filter (where state = 'done') as done, count(*) filter (where state = 'failed_again') as failed,
+       (select count(*) filter (where state = 'failed_again') from (
+            select state from dead_letters where replay_id = $1 and state in ('done', 'failed_again')
+            order by settled_at desc, id desc limit {LAST}) as last) as failed_lately
 from dead_letters where replay_id = $1
 """
 _NEXT = """
@@ -75,12 +79,13 @@ from dead_letters where state = '{OPEN}' group by 1, 2, 3, 4 order by 5 desc
 
 @dataclass(frozen=True)
 class Counts:
-    """Where the messages of a replay are."""
+    """Where the messages of a replay are. `failed_lately`: of the LAST settled ones."""
 
     queued: int
     pending: int
     done: int
     failed: int
+    failed_lately: int
 
     @property
     def sent(self) -> int:
@@ -106,13 +111,13 @@ class End:
 
 def plan(counts: Counts, rate: int, waited: timedelta) -> Send | Wait | End:
     """The next step of a replay that sent its last message `waited` ago. Pure."""
-    settled = counts.done + counts.failed
+    last = min(counts.done + counts.failed, LAST)
     if counts.sent <= SECOND and counts.pending:
         if waited > NO_OUTCOME:
             return End(f"of {counts.sent} messages {counts.pending} have no outcome yet; replay the rest later")
         return Wait()
-    if counts.failed > settled * MOST_FAILED:
-        return End(f"{counts.failed} of {settled} failed again")
+    if counts.failed_lately > last * MOST_FAILED:
+        return End(f"{counts.failed_lately} of the last {last} failed again")
     if not counts.queued:
         return Wait() if counts.pending and waited <= NO_OUTCOME else End()
     if not counts.sent:
