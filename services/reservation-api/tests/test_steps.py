@@ -1,11 +1,13 @@
 """Steps from reports in any order, any number of times."""
 
+from itertools import permutations
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llegada.events.event import StepReport, StepState
+from llegada.events.event import RECEIPT, StepReport, StepState
 from reservation_api.timeline.steps import Steps, advance, expect, processing_status
 
 REPORTS = st.builds(
@@ -17,6 +19,13 @@ REPORTS = st.builds(
     pass_=st.integers(0, 3),
 )
 FACTS = st.builds(StepReport, step=st.just("paymentLink"), state=st.just(StepState.COMPLETED), intent=st.integers(1, 3))
+RECEIPTS = st.builds(
+    StepReport,
+    step=st.just("confirmation"),
+    state=st.sampled_from([StepState.COMPLETED, StepState.FAILED]),
+    intent=st.integers(1, 3),
+    job=st.just(RECEIPT),
+)
 
 
 def states(reports: list[StepReport]) -> dict[str, tuple[int, str]]:
@@ -26,7 +35,7 @@ def states(reports: list[StepReport]) -> dict[str, tuple[int, str]]:
     return {name: (step.intent, step.state.value) for name, step in steps.items()}
 
 
-@given(st.lists(REPORTS | FACTS, max_size=8), st.randoms(use_true_random=False))
+@given(st.lists(REPORTS | FACTS | RECEIPTS, max_size=8), st.randoms(use_true_random=False))
 def test_order_and_duplicates_change_nothing(reports: list[StepReport], source: Random) -> None:
     shuffled = [*reports, *reports]
     source.shuffle(shuffled)
@@ -40,6 +49,18 @@ def report(state: StepState, pass_: int = 0, job: str = "a", intent: int = 1) ->
 def test_a_fact_wins_over_every_report() -> None:
     fact = StepReport(step="paymentLink", state=StepState.COMPLETED, intent=1)
     assert states([fact, report(StepState.FAILED, 9)])["paymentLink"] == (1, "completed")
+
+
+@pytest.mark.parametrize("order", list(permutations(["sent", "failed", "arrived"])))
+def test_a_message_that_arrived_has_arrived_whatever_was_told_before_or_after(order: tuple[str, ...]) -> None:
+    told = {
+        "sent": StepReport(step="paymentLink", state=StepState.COMPLETED, intent=1),
+        "failed": report(StepState.FAILED, job=RECEIPT),
+        "arrived": report(StepState.COMPLETED, job=RECEIPT),
+    }
+    assert states([told[word] for word in order])["paymentLink"] == (1, "completed")
+    known = [told[word] for word in order if word != "arrived"]
+    assert states(known)["paymentLink"] == (1, "failed"), "until it arrives it has not"
 
 
 def test_a_new_intent_starts_the_step_anew() -> None:

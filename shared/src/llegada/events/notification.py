@@ -99,7 +99,10 @@ class NotificationStatus(Event):
 
 
 class ReceiptEvent(ReservationEvent):
-    """What became of a message that was sent; each status once, forward only."""
+    """What became of a message that was sent; each status once, forward only.
+
+    That it arrived is a report too: it takes back an earlier word that it did not.
+    """
 
     kind: MessageKind
     intent: Intent = 1
@@ -110,6 +113,9 @@ class ReceiptEvent(ReservationEvent):
     @property
     def step(self) -> str | None:
         return self.kind
+
+    def report(self) -> StepReport | None:
+        return StepReport(step=self.kind, state=StepState.COMPLETED, intent=self.intent, job=RECEIPT)
 
 
 class NotificationDelivered(ReceiptEvent):

@@ -1,8 +1,8 @@
 """The steps of a booking, from reports that arrive in any order and any number of times. Pure.
 
-Per step the highest intent counts; inside it a fact (completed, skipped) wins, until a receipt says that the
-message did not arrive; per job the highest pass has
-the last word, and failed beats processing in the same pass.
+Per step the highest intent counts; inside it a fact (completed, skipped) wins, until a receipt says that the message
+did not arrive, and that one, until a receipt says that it did; per job the highest pass has the last word, and failed
+beats processing in the same pass.
 """
 
 import json
@@ -108,12 +108,14 @@ def _at(known: Step | None, intent: int) -> Step:
 
 
 def _better(known: StepReport | None, report: StepReport) -> StepReport:
-    """Completed beats skipped: a message that left by one channel left. A receipt beats both: it did not arrive."""
-    if report.job == RECEIPT or known is None:
+    """Completed beats skipped: a message that left by one channel left. A receipt beats both, arrived beats failed."""
+    if known is None or _fact_rank(report) > _fact_rank(known):
         return report
-    if known.job == RECEIPT:
-        return known
-    return report if known.state is StepState.SKIPPED else known
+    return known
+
+
+def _fact_rank(report: StepReport) -> tuple[bool, bool]:
+    return report.job == RECEIPT, report.state is StepState.COMPLETED
 
 
 def _later(known: StepReport | None, report: StepReport) -> StepReport:
