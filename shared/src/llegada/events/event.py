@@ -68,6 +68,11 @@ class Event(BaseModel):
         """The step of the booking that this event belongs to, if it belongs to one."""
         return None
 
+    @property
+    def item(self) -> str | None:
+        """Which one the event is about, where its subject has several: one of a guest's messages."""
+        return None
+
     def expected_steps(self) -> dict[str, int]:
         """Steps that begin with this event, each with the intent it wants: what staff see as pending at once."""
         return {}

@@ -23,6 +23,10 @@ class GuestEvent(Event):
             return f"message/{self.provider_message_id}"
         return f"reservation/{self.reservation_id}"
 
+    @property
+    def item(self) -> str | None:
+        return self.provider_message_id
+
 
 class GuestMessageReceived(GuestEvent):
     """A guest wrote. `text` is None where it was a picture, a voice message or the like; `media` says which."""

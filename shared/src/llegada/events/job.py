@@ -8,13 +8,17 @@ from llegada.events.types import ReservationId
 
 
 class JobEvent(Event):
-    """`job` names the subscriber, `step` the part of the booking; `cause_type` is the event that it worked on."""
+    """`job` names the subscriber, `step` the part of the booking; `cause_type` is the event that it worked on.
+
+    `cause_item`: which one that was about, where its subject has several (a guest's message).
+    """
 
     job: str
     step_name: str | None = None
     intent: int = 0
     reservation_id: ReservationId | None = None
     cause_type: str
+    cause_item: str | None = None
     pass_number: int = 0
     reason: str
 

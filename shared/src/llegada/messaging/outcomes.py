@@ -128,6 +128,7 @@ class Outcomes:
             "intent": intent or getattr(event, "intent", 0),
             "reservation_id": ReservationId(int(number)) if what == "reservation" and number.isdigit() else None,
             "cause_type": envelope.type,
+            "cause_item": event.item if event is not None else None,
             "pass_number": envelope.pass_number,
             "reason": reason,
         }

@@ -5,7 +5,14 @@ from typing import Any
 
 import asyncpg
 
-from llegada.events.guest import GuestEvent, GuestMessageAnswered, GuestMessageHandedOver, GuestMessageReceived
+from llegada.events.event import Event
+from llegada.events.guest import (
+    GuestMessageAnswered,
+    GuestMessageHandedOver,
+    GuestMessageReceived,
+    GuestReplyReady,
+)
+from llegada.events.job import JobFailed, JobSkipped
 from llegada.events.types import ReservationId
 from llegada.messaging.transaction import Transaction
 
@@ -27,7 +34,7 @@ update guest_messages set state = n.state, reply = coalesce(n.reply, guest_messa
 from unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) as n (organization_id, provider_message_id, state, reply)
 where guest_messages.organization_id = n.organization_id
   and guest_messages.provider_message_id = n.provider_message_id
-  and guest_messages.state = 'received'
+  and (guest_messages.state = 'received' or (guest_messages.state = 'needs_staff' and n.state = 'answered'))
 """
 _LIST = """
 select id, reservation_id, phone, name, body, media, at, state, reply, count(*) over () as total from guest_messages
@@ -38,6 +45,8 @@ _DONE = """
 update guest_messages set state = 'done', updated_at = now()
 where organization_id = $1 and id = $2 and state in ('received', 'needs_staff') returning true
 """
+
+_ANSWERING = frozenset({GuestMessageReceived.type, GuestReplyReady.type})
 
 
 async def keep(tx: Transaction, written: Sequence[GuestMessageReceived]) -> list[GuestMessageReceived]:
@@ -62,17 +71,33 @@ async def keep(tx: Transaction, written: Sequence[GuestMessageReceived]) -> list
     ]
 
 
-async def mark(tx: Transaction, events: Sequence[GuestEvent]) -> None:
-    """Who answers: a rule did, or staff have to."""
-    known = [event for event in events if isinstance(event, GuestMessageAnswered | GuestMessageHandedOver)]
-    if known:
+async def mark(tx: Transaction, events: Sequence[Event]) -> None:
+    """Who answers: a rule did, or staff have to, also where the answer failed; a replay may answer at last."""
+    news: dict[tuple[int, str], GuestMessageAnswered | None] = {}
+    for event in events:
+        message = _about(event)
+        if message is not None:
+            key = event.organization_id, message
+            news[key] = event if isinstance(event, GuestMessageAnswered) else news.get(key)
+    if news:
         await tx.execute(
             _MARK,
-            [event.organization_id for event in known],
-            [event.provider_message_id for event in known],
-            ["answered" if isinstance(event, GuestMessageAnswered) else "needs_staff" for event in known],
-            [event.text if isinstance(event, GuestMessageAnswered) else None for event in known],
+            [organization for organization, _ in news],
+            [message for _, message in news],
+            ["needs_staff" if answer is None else "answered" for answer in news.values()],
+            [None if answer is None else answer.text for answer in news.values()],
         )
+
+
+def _about(event: Event) -> str | None:
+    """The guest's message for which this event says who answers it."""
+    match event:
+        case GuestMessageAnswered() | GuestMessageHandedOver():
+            return event.provider_message_id
+        case JobFailed() | JobSkipped() if event.cause_type in _ANSWERING:
+            return event.cause_item
+        case _:
+            return None
 
 
 async def page(

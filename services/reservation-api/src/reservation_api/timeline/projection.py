@@ -9,7 +9,6 @@ from functools import cache
 from typing import Any
 
 from llegada.events.event import Event
-from llegada.events.guest import GuestEvent
 from llegada.events.job import JobFailed
 from llegada.events.person import UserEvent
 from llegada.events.sire import SireFilingPrepared
@@ -71,7 +70,7 @@ class Projection:
         await store.save(tx, entries, known)
         await sire.take(tx, [d.event for d in batch if isinstance(d.event, SireFilingPrepared)])
         mails = await _back_office([(d.envelope, d.event) for d in batch if isinstance(d.event, _BACK_OFFICE)], tx)
-        await conversations.mark(tx, [d.event for d in batch if isinstance(d.event, GuestEvent)])
+        await conversations.mark(tx, [d.event for d in batch])
         return [mails.get(id(d.event)) for d in batch]
 
 
