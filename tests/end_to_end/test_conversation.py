@@ -1,7 +1,6 @@
 """Money and words that come back: Bold's and WhatsApp's webhooks, through all processes (J2, J6, J11, J12)."""
 
 import json
-import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,19 +77,50 @@ def test_a_payment_is_shown_once_however_often_it_is_told(desk: Desk) -> None:
     assert len(desk.links_of(created["id"])) == 1, "who has paid is asked no more"
 
 
-def test_the_same_events_in_any_order_give_the_same_state(desk: Desk) -> None:
-    created = [desk.create(f"+57300510{n:04}") for n in range(4)]
-    for reservation in created:
-        desk.sent(reservation["id"])
-    for number, reservation in enumerate(created):
-        (link,) = desk.links_of(reservation["id"])
-        known = {"link": link["id"], "payment_id": f"P-3-{number}"}
-        kinds = ["SALE_REJECTED", "SALE_APPROVED", "VOID_APPROVED"]
-        random.Random(number).shuffle(kinds)
-        for kind in kinds:
-            webhook(desk, BOLD, {**known, "type": kind, "event_id": f"E-3-{number}-{kind}"}, copies=3)
-    for reservation in created:
-        until(lambda r=reservation: desk.get(r["id"])["paymentStatus"] == "refunded")  # type: ignore[misc]
+def test_the_same_payments_in_any_of_ten_orders_give_the_same_state(desk: Desk) -> None:
+    created = [desk.create(f"+57300510{n:04}")["id"] for n in range(10)]
+    for number in created:
+        desk.sent(number)
+    sales = [("a", "SALE_REJECTED", 100_000), ("a", "SALE_APPROVED", 100_000), ("a", "VOID_APPROVED", 100_000)]
+    sales += [("b", "SALE_APPROVED", 80_000), ("c", "SALE_REJECTED", 180_000)]
+    done = "select count(*) from payment_worker.inbox where subscriber = 'payment-worker.settle' and outcome = 'done'"
+    wanted = desk.rows(done)[0][0] + len(sales) * len(created)
+    for seed, number in enumerate(created):
+        (link,) = desk.links_of(number)
+        events = [
+            {"link": link["id"], "payment_id": f"P-{number}{p}", "event_id": f"E-{number}{p}{kind}", "type": kind}
+            | {"amount": amount}
+            for p, kind, amount in sales
+        ]
+        told = webhook(desk, {**BOLD, "order": "shuffled", "seed": seed}, *events, copies=2)
+        assert [delivery["status"] for delivery in told] == [200] * 10
+    until(lambda: desk.rows(done)[0][0] >= wanted, what="every event is worked")
+
+    def states() -> set[tuple[str, int]]:
+        return {(data["paymentStatus"], data["paidAmount"]) for data in map(desk.get, created)}
+
+    until(lambda: states() == {("partially_paid", 80_000)}, what="all show the same")
+
+
+def test_the_same_statuses_in_any_of_ten_orders_give_the_same_state(desk: Desk) -> None:
+    own = desk.sandbox.get("/_sandbox/settings").json()["whatsapp"]["webhook"]
+    assert desk.sandbox.patch("/_sandbox/settings/whatsapp", json={"webhook": None}).status_code == 200
+    created = [desk.create(f"+57300520{n:04}")["id"] for n in range(10)]
+    for seed, number in enumerate(created):
+        desk.sent(number)
+        (message,) = sent_to(desk, f"57300520{seed:04}")
+        known = {"message_id": message["id"]}
+        statuses = [{**known, "status": name} for name in ("sent", "delivered", "read")]
+        statuses.append({**known, "status": "failed", "code": 131053})
+        if seed == 0:
+            webhook(desk, WHATSAPP, statuses[-1])
+            until(lambda: desk.step(created[0], "confirmation")["state"] == "failed", what="it has not arrived")
+        told = webhook(desk, {**WHATSAPP, "order": "shuffled", "seed": seed}, *statuses, copies=2)
+        assert {delivery["status"] for delivery in told} == {200}
+    assert desk.sandbox.patch("/_sandbox/settings/whatsapp", json={"webhook": own}).status_code == 200
+    for number in created:
+        until(lambda n=number: "notification.read" in timeline(desk, n))  # type: ignore[misc]
+        until(lambda n=number: desk.step(n, "confirmation")["state"] == "completed", what="it has arrived")  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("forged", ["wrong_key", "missing", "altered_body"])

@@ -1,5 +1,6 @@
 """What an attempt without an answer did is found out by status webhooks, before anything is sent again."""
 
+import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -96,6 +97,23 @@ async def test_after_the_grace_time_the_policy_decides(database: Database) -> No
     answer = await look_up(database, seconds_ago=61)
     assert isinstance(answer, SendAgain)
     assert "may double" in answer.reason
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_the_same_batch_in_any_order_gives_the_same_statuses(database: Database, seed: int) -> None:
+    best = {"key-1": "read", "key-2": "failed", "key-3": "delivered", "key-4": "sent"}
+    ranked = ["sent", "failed", "delivered", "read"]
+    batch = [status(name, key) for key, last in best.items() for name in ranked[: ranked.index(last) + 1]] * 2
+    source = random.Random(seed)
+    source.shuffle(batch)
+    while batch:
+        size = source.randint(1, 5)
+        await told(database, *batch[:size])
+        batch = batch[size:]
+    for key, last in best.items():
+        found = await Store(database).told([key])
+        assert found is not None
+        assert found.status == last
 
 
 @pytest.mark.parametrize(

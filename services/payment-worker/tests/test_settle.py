@@ -1,6 +1,7 @@
 """Payments from webhooks that come doubled, late and in any order; links that nobody wants any more."""
 
 import itertools
+import random
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -110,6 +111,40 @@ async def test_a_payment_only_goes_forward_whatever_the_order(
     said = [await settle(payments, database, told(kind)) for kind in order]
     last = max((event for event in said if event is not None), key=lambda event: event.revision)
     assert (last.type, last.payment_status, last.paid) == ("payment.voided", "refunded", 0)
+
+
+SALES = [
+    ("P1", "SALE_REJECTED", 180_000),
+    ("P1", "SALE_APPROVED", 100_000),
+    ("P2", "SALE_APPROVED", 50_000),
+    ("P2", "VOID_REJECTED", 50_000),
+    ("P3", "SALE_APPROVED", 40_000),
+    ("P3", "VOID_APPROVED", 40_000),
+    ("P4", "SALE_REJECTED", 180_000),
+]
+
+
+@pytest.mark.parametrize(
+    ("left_out", "paid", "status"),
+    [((), 150_000, "partially_paid"), (("VOID_APPROVED",), 190_000, "paid"), (("SALE_APPROVED",), 0, "refunded")],
+)
+@pytest.mark.parametrize("seed", range(10))
+async def test_the_same_batch_in_any_order_gives_the_same_balance(
+    payments: Payments, database: Database, seed: int, left_out: tuple[str, ...], paid: int, status: str
+) -> None:
+    batch = [told(kind, payment, total) for payment, kind, total in SALES if kind not in left_out] * 2
+    random.Random(seed).shuffle(batch)
+    await remember(payments, database, linked())
+    said = [event for sale in batch if (event := await settle(payments, database, sale)) is not None]
+    last = max(said, key=lambda event: event.revision)
+    assert (last.paid, last.payment_status) == (paid, status)
+    row = await database.fetchrow(
+        "select array_agg(payment_id || ' ' || state order by payment_id) as known from payments"
+    )
+    assert row is not None
+    best = {payment: kind for payment, kind, _ in SALES if kind not in left_out and kind != "VOID_REJECTED"}
+    states = {"SALE_REJECTED": "rejected", "SALE_APPROVED": "approved", "VOID_APPROVED": "voided"}
+    assert row["known"] == sorted(f"{payment} {states[kind]}" for payment, kind in best.items())
 
 
 async def test_parts_add_up_and_a_surcharge_is_no_second_payment(payments: Payments, database: Database) -> None:
