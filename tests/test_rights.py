@@ -47,7 +47,7 @@ def database_of(database_url: str, secrets_of: Path) -> Iterator[dict[str, str]]
     """Service → an address with its own login."""
     for service in SERVICES.values():
         migrate(service.package, database_url, oversees=service.keeps_dead_letters)
-    logins(database_url, secrets_of)
+    logins(database_url, secrets_of, SERVICES)
     url = make_url(database_url)
     yield {
         name: url.set(username=own_role(s.package), password=(secrets_of / name).read_text()).render_as_string(

@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         help="everything, with a demo reservation",
         description=f"Ports count from PORT_BASE ({DEFAULT_BASE}): API +0, sandbox +10, SMTP +11, workers +20 …, "
-        "PostgreSQL +32, RabbitMQ +72 (management +75), gateway +90.",
+        "PostgreSQL +42, RabbitMQ +72 (management +75), gateway +90.",
     )
     run_command.add_argument("--no-demo", action="store_true", help="without the demo reservation")
     run_command.add_argument("--embedded", action="store_true", help="without a broker: all in the API's process")

@@ -7,6 +7,7 @@ import string
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -18,14 +19,29 @@ ROOT = Path(__file__).parents[4]
 API = "reservation-api"
 
 
+@dataclass(frozen=True)
+class Release:
+    """A checkout with an environment of its own: what its processes run, and the settings that it ships for them."""
+
+    root: Path
+    python: Path
+
+    @property
+    def services(self) -> list[str]:
+        return sorted(path.parent.name for path in self.root.glob("services/*/dev.env"))
+
+
+THIS = Release(ROOT, Path(sys.executable))
+
+
 def installed_services() -> list[str]:
     return sorted(entry.name for entry in entry_points(group="llegada.services"))
 
 
-def dev_environment(service: str, values: Mapping[str, str]) -> dict[str, str]:
+def dev_environment(service: str, values: Mapping[str, str], root: Path = ROOT) -> dict[str, str]:
     """`services/<name>/dev.env` with its placeholders filled in; an unknown placeholder is an error."""
     found: dict[str, str] = {}
-    for line in (ROOT / "services" / service / "dev.env").read_text().splitlines():
+    for line in (root / "services" / service / "dev.env").read_text().splitlines():
         if line.strip() and not line.startswith("#"):
             name, _, value = line.partition("=")
             found[name.strip()] = string.Template(value.strip()).substitute(values)
@@ -43,7 +59,7 @@ class Cluster:
         self._api_port = api_port
         self._next_port = services_port
 
-    def add(self, service: str, own: Mapping[str, str], replica: int = 1) -> ServerProcess:
+    def add(self, service: str, own: Mapping[str, str], replica: int = 1, python: Path = THIS.python) -> ServerProcess:
         """The first replica has the service's name, the second is called `<service>-2`."""
         name = service if replica == 1 else f"{service}-{replica}"
         port = self._api_port
@@ -51,7 +67,7 @@ class Cluster:
             port, self._next_port = self._next_port, self._next_port + 1
         self.ports[name] = port
         environment = {**self._environment, **own, "HOST": "127.0.0.1", "PORT": str(port)}
-        command = [sys.executable, "-m", "llegada.runtime", "run", service]
+        command = [str(python), "-m", "llegada.runtime", "run", service]
         ready = _Ready(f"http://127.0.0.1:{port}/health/ready")
         self.services[name] = ServerProcess(name, command, environment, self._log / f"{name}.log", ready)
         return self.services[name]

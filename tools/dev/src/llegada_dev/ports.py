@@ -36,7 +36,7 @@ class Ports:
 
     @property
     def database(self) -> int:
-        return self.base + 32
+        return self.base + 42
 
     @property
     def prometheus(self) -> int:

@@ -3,7 +3,7 @@ rights. Only where both servers are ours.
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import psycopg
@@ -28,11 +28,11 @@ def passwords(folder: Path) -> Path:
     return target
 
 
-def logins(database_url: str, folder: Path) -> None:
+def logins(database_url: str, folder: Path, services: Iterable[str]) -> None:
     """Lets each service's role log in. The roles are there: migrations made them."""
     with psycopg.connect(database_url, autocommit=True) as connection:
-        for name, service in installed().items():
-            role, password = sql.Identifier(own_role(service.package)), (folder / name).read_text()
+        for name in services:
+            role, password = sql.Identifier(own_role(name.replace("-", "_"))), (folder / name).read_text()
             connection.execute(sql.SQL("alter role {} login password {}").format(role, sql.Literal(password)))
 
 

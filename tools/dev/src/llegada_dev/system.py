@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from llegada_dev import rights
-from llegada_dev.cluster import API, Cluster, dev_environment, installed_services, sandbox
+from llegada_dev.cluster import API, THIS, Cluster, Release, dev_environment, sandbox
 from llegada_dev.gateway import Gateway
 from llegada_dev.gateway import available as gateway_available
 from llegada_dev.infrastructure import Infrastructure, say
@@ -37,6 +36,50 @@ UNLIMITED = {
 
 
 @dataclass(frozen=True)
+class Preparation:
+    """What a release needs before its processes start, and what each of them gets then.
+
+    `strict`: each service has its own login and broker user, as in production.
+    """
+
+    found: Infrastructure
+    folder: Path
+    common: Mapping[str, str]
+    values: Mapping[str, str]
+    more: Mapping[str, str]
+    queue: bool
+
+    @property
+    def strict(self) -> bool:
+        return self.queue and self.found.broker is not None and self.found.database is not None
+
+    def prepare(self, release: Release) -> None:
+        """What the chart's job does at a release; safe while processes run."""
+        say("migrating the database")
+        llegada(self.common, "migrate", "--all", release=release)
+        if self.queue:
+            say("declaring exchanges and queues")
+            llegada(self.common, "topology", "apply", release=release)
+        if self.strict:
+            say("giving each service its own login and broker user")
+            assert self.found.management is not None  # the broker is ours
+            passwords = rights.passwords(self.folder)
+            arguments = ["--management", self.found.management, "--vhost", "/", "--passwords", str(passwords)]
+            llegada(self.common, "rights", "apply", *arguments, release=release)
+            rights.logins(self.found.database_url, passwords, release.services)
+
+    def environments(self, release: Release) -> dict[str, dict[str, str]]:
+        """By service. The API gets everybody's settings: with QUEUE_ENABLED=false it does everybody's work."""
+        own = {name: {**dev_environment(name, self.values, release.root), **self.more} for name in release.services}
+        own[API] = {name: value for environment in own.values() for name, value in environment.items()}
+        if self.strict:
+            addresses = rights.addresses(self.found, rights.passwords(self.folder))
+            for name in own:
+                own[name] |= addresses[name]
+        return own
+
+
+@dataclass(frozen=True)
 class System:
     """Addresses, tokens, and the processes to stop and kill."""
 
@@ -47,7 +90,13 @@ class System:
     infrastructure: Infrastructure
     cluster: Cluster
     sandbox_process: ServerProcess
+    preparation: Preparation
     gateway: Gateway | None = None
+
+    def add(self, service: str, replica: int, release: Release = THIS) -> ServerProcess:
+        """One more process, not started yet; `<service>-<replica>`, from the second on."""
+        environment = self.preparation.environments(release)[service]
+        return self.cluster.add(service, environment, replica, release.python)
 
     def described(self) -> dict[str, object]:
         """The content of run.json."""
@@ -87,12 +136,13 @@ def system(
     gateway: bool = False,
     more: Mapping[str, str] | None = None,
     replicas: Mapping[str, int] | None = None,
+    release: Release = THIS,
 ) -> Iterator[System]:
     """Migrated, declared, started and ready; `queue=False` runs all in the API's process. Ends what it started.
 
     `webhooks`: whether the sandbox tells the API by itself what became of WhatsApp messages. `replicas`: of a service,
     where there shall be more than one.
-    `gateway`: whether nginx stands before the API, where it can be had.
+    `gateway`: whether nginx stands before the API, where it can be had. `release`: whose processes.
     """
     found = infrastructure
     queue = queue and found.amqp is not None
@@ -101,7 +151,6 @@ def system(
         common.pop("AMQP_URL", None)
     log = folder / "log"
     with ExitStack() as stack:
-        _prepare(common, queue=queue)
         say("starting the provider sandbox (Bold, WhatsApp, TTLock, SMTP)")
         providers = sandbox(ports.sandbox, ports.smtp, latency, log)
         stack.callback(providers.stop)
@@ -111,24 +160,20 @@ def system(
         if webhooks:
             _tell_the_api(providers_url, api)
         values = {"SANDBOX": providers_url, "SMTP_PORT": str(ports.smtp), "API": api, "JWT_SECRET": secret}
-        strict = queue and found.broker is not None and found.database is not None
+        preparation = Preparation(found, folder, common, values, more or {}, queue)
+        preparation.prepare(release)
+        strict = preparation.strict
         shared = {name: value for name, value in common.items() if name != "RABBITMQ_MANAGEMENT_URL" or not strict}
         cluster = Cluster(shared, ports.api, ports.services, log)
-        own = {name: {**dev_environment(name, values), **(more or {})} for name in installed_services()}
-        everything = {name: value for environment in own.values() for name, value in environment.items()}
-        for name, addresses in (_rights(found, common, folder) if strict else {}).items():
-            own[name] |= addresses
-            if name == API:
-                everything |= addresses
+        own = preparation.environments(release)
         for name in own if queue else [API]:
-            # The API gets everybody's settings: with QUEUE_ENABLED=false it does everybody's work.
             for replica in range(1, (replicas or {}).get(name, 1) + 1):
-                cluster.add(name, everything if name == API else own[name], replica)
+                cluster.add(name, own[name], replica, release.python)
         stack.callback(cluster.stop)
         admin = token(secret, "admin@demo", ["staff", "admin", "operator"])
         front = _gateway(folder, ports, own[API], stack) if gateway else None
         staff = token(secret, "staff@demo", ["staff"])
-        made = System(api, providers_url, staff, admin, found, cluster, providers, front)
+        made = System(api, providers_url, staff, admin, found, cluster, providers, preparation, front)
         if start:
             say(f"starting {', '.join(cluster.services)}")
             cluster.start()
@@ -165,27 +210,9 @@ def set_up_organization(made: System) -> None:
         raise StartFailed(f"the demo organization could not be set up: {answer.status_code} {answer.text}")
 
 
-def _prepare(environment: Mapping[str, str], *, queue: bool) -> None:
-    say("migrating the database")
-    llegada(environment, "migrate", "--all")
-    if queue:
-        say("declaring exchanges and queues")
-        llegada(environment, "topology", "apply")
-
-
-def _rights(found: Infrastructure, environment: Mapping[str, str], folder: Path) -> dict[str, Mapping[str, str]]:
-    say("giving each service its own login and broker user")
-    assert found.management is not None  # the broker is ours
-    passwords = rights.passwords(folder)
-    arguments = ["--management", found.management, "--vhost", "/", "--passwords", str(passwords)]
-    llegada(environment, "rights", "apply", *arguments)
-    rights.logins(found.database_url, passwords)
-    return rights.addresses(found, passwords)
-
-
-def llegada(environment: Mapping[str, str], *arguments: str) -> None:
+def llegada(environment: Mapping[str, str], *arguments: str, release: Release = THIS) -> None:
     """Run the `llegada` command; StartFailed with what it said."""
-    command = [sys.executable, "-m", "llegada.runtime", *arguments]
+    command = [str(release.python), "-m", "llegada.runtime", *arguments]
     done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise StartFailed(f"llegada {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
