@@ -17,7 +17,7 @@ PYTEST := pytest -q -n 4 --dist loadfile
 .PHONY: $(shell grep -oE '^[a-z-]+:' $(firstword $(MAKEFILE_LIST)) | tr -d :)
 
 help: ## Show this
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 setup: .tools/ready ## Get uv if it is missing, and the locked environment
 
@@ -63,31 +63,23 @@ end-to-end: setup ## All processes, broker and database, stopped and killed
 test-crash: setup ## Everything at random under load, in rounds; prints lost, doubled, unknown (ARGS="--messages 100000 --write")
 	@$(RUN) python -m tests.crash.campaign $(ARGS)
 
-test-crash-points: setup ## Ends a process exactly at each named point, one after the other
-	@$(RUN) python -m tests.crash.points $(ARGS)
+test-crash-%: setup ## points, plants (bugs that must be found), drain (SIGTERM), scale (1 to 3 to 1, a node lost)
+	@$(RUN) python -m tests.crash.$* $(ARGS)
 
-test-crash-plants: setup ## Plants bugs, and is content only if the harness finds every one
-	@$(RUN) python -m tests.crash.plants $(ARGS)
-
-test-crash-drain: setup ## SIGTERM under load, a hundred times; nothing is handed back again and again
-	@$(RUN) python -m tests.crash.drain $(ARGS)
-
-bench-messaging: setup ## The transport beside the bare client, and the relay with millions of rows behind it
-	@$(RUN) python benchmarks/messaging.py $(ARGS)
+test-upgrade: setup ## The previous release under load, migrated, replaced, rolled back: nothing lost or doubled
+	@$(RUN) python -m tests.upgrade.upgrade $(ARGS)
 
 bench: setup ## Answer times with and without the queue, and the chain's throughput; writes docs/benchmark.md
 	@$(RUN) python benchmarks/run.py $(ARGS)
 
-bench-webhooks: setup ## Providers' webhooks at 100/s while all workers run, and 1,000 forged ones
-	@$(RUN) python -m benchmarks.webhooks $(ARGS)
+bench-%: setup ## messaging (beside the bare client), statements, webhooks (100/s, and forged ones), dead-letters (10,000)
+	@$(RUN) python -m benchmarks.$(subst -,_,$*) $(ARGS)
 
 drill: setup ## Breaks a running system; every alert must fire and go away (ARGS="--short", or alerts' names)
 	@$(DEV) drill $(ARGS)
 
 dashboards: setup ## Write Grafana's dashboards; ARGS=--check runs every query on a system that runs
 	@$(DEV) dashboards $(ARGS)
-bench-statements: setup ## 200 statements at a time against one after the other: time and memory
-	@$(RUN) python benchmarks/statements.py $(ARGS)
 
 run: setup ## Everything on this machine, with a whole stay as a demo (ARGS="--no-demo --latency 0")
 	@$(DEV) run $(ARGS)

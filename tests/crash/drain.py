@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.crash.harness import CHILD
 from tests.crash.judge import at_rest, judge, open_journal
-from tests.crash.load import client_of, create
+from tests.crash.load import desks
 
 from llegada_dev.cluster import API
 from llegada_dev.infrastructure import infrastructure, say
@@ -34,25 +34,15 @@ MOST_OF_100 = 5
 
 async def restarts(made: System, count: int, seed: int) -> tuple[list[int], list[str]]:
     """The accepted reservations, and the services that did not end by themselves."""
-    source, ids, killed, stopping = random.Random(seed), list[int](), list[str](), asyncio.Event()
-
-    async def desk(number: int) -> None:
-        async with client_of(made) as client:
-            while not stopping.is_set():
-                ids.append(await create(client, number))
-                number += 1
-                await asyncio.sleep(PACE)
-
-    desks = [asyncio.create_task(desk(100_000 * number)) for number in range(1, DESKS + 1)]
-    for number in range(count):
-        await asyncio.sleep(source.uniform(0.1, 1.0))
-        process = made.cluster.services[SERVICES[number % len(SERVICES)]]
-        process.ask_to_stop()
-        if not await asyncio.to_thread(process.ended_by_itself, 60):
-            killed.append(process.name)
-        await asyncio.to_thread(process.start)
-    stopping.set()
-    await asyncio.gather(*desks)
+    source, killed = random.Random(seed), list[str]()
+    async with desks(made, DESKS, PACE) as ids:
+        for number in range(count):
+            await asyncio.sleep(source.uniform(0.1, 1.0))
+            process = made.cluster.services[SERVICES[number % len(SERVICES)]]
+            process.ask_to_stop()
+            if not await asyncio.to_thread(process.ended_by_itself, 60):
+                killed.append(process.name)
+            await asyncio.to_thread(process.start)
     return ids, killed
 
 
