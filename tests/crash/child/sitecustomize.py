@@ -4,20 +4,21 @@ Python imports this module at its start, where tests/crash/child stands in PYTHO
 `CRASH_ON` the passage (from 1) at which it happens, `CRASH_HOW` what: the process ends itself with SIGKILL (`kill`),
 stops itself (`stop`), or ends the broker `CRASH_BROKER` (`broker`), which is stopped before the write, so that it has
 certainly not taken it. `CRASH_PLANT` plants a bug that the harness must find (planted.py). `CRASH_LEASE`: leases of so
-many seconds, so that what a dead process left behind is taken up soon. `CRASH_COPIES`: see copies.py.
+many seconds, so that what a dead process left behind is taken up soon. `CRASH_HEARTBEAT`: seconds between heartbeats
+to the broker, so that it notices a process that stands still soon. `CRASH_COPIES`: see copies.py.
 """
 
 import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
 
 POINT, PASSAGE, HOW = (os.environ.get(name, "") for name in ("CRASH_AT", "CRASH_ON", "CRASH_HOW"))
-BROKER, LEASE = (int(os.environ.get(name, "0")) for name in ("CRASH_BROKER", "CRASH_LEASE"))
+BROKER, LEASE, HEARTBEAT = (int(os.environ.get(f"CRASH_{name}", "0")) for name in ("BROKER", "LEASE", "HEARTBEAT"))
 _passages = 0
 _where: ContextVar[str] = ContextVar("where", default="")
 
@@ -82,7 +83,7 @@ def install() -> None:
     import asyncpg
     from tests.crash.child import copies, planted
 
-    from llegada.messaging import delivery, effects, relay
+    from llegada.messaging import broker, delivery, effects, publisher, relay
     from llegada.messaging.broker import Binding
     from llegada.messaging.dead_letters import Keeper
     from llegada.messaging.delivery import Consumer
@@ -92,8 +93,7 @@ def install() -> None:
     from llegada.messaging.replays import Replayer
     from llegada.runtime.http import ProviderClient
 
-    if LEASE:
-        _shorten_leases(delivery, effects)
+    _shorten((delivery, effects), (broker, publisher))
     planted.install()  # first, so that the points lie around what it breaks
     execute = asyncpg.connection.Connection.execute
 
@@ -148,9 +148,12 @@ def install() -> None:
     copies.install()
 
 
-def _shorten_leases(*modules: Any) -> None:
-    for module in modules:
+def _shorten(leasing: Iterable[Any], connecting: Iterable[Any]) -> None:
+    """Leases and heartbeats in these modules, where the environment says so."""
+    for module in leasing if LEASE else ():
         module.LEASE, module.CALL_LIMIT = timedelta(seconds=LEASE), timedelta(seconds=LEASE - 1)
+    for module in connecting if HEARTBEAT else ():
+        module.HEARTBEAT = HEARTBEAT
 
 
 def _failures(consumer: Any) -> None:
