@@ -39,12 +39,16 @@ async def events(database: Database) -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
-async def test_a_status_becomes_an_event_with_our_own_key(client: httpx.AsyncClient, database: Database) -> None:
-    assert (await post(client, news(status()))).status_code == 200
+@pytest.mark.parametrize("kind", ["confirmation", "check_in_confirmation"])
+async def test_a_status_becomes_an_event_with_our_own_key(
+    client: httpx.AsyncClient, database: Database, kind: str
+) -> None:
+    key = f"reservation-17-{kind}-whatsapp-1-1-abc"
+    assert (await post(client, news({**status(), "biz_opaque_callback_data": key}))).status_code == 200
     (row,) = await events(database)
     event = json.loads(row["body"])
     assert (event["status"], event["organization_id"]) == ("delivered", 1)
-    assert event["own_key"].startswith("reservation-17-")
+    assert event["own_key"] == key
     assert row["properties"]["headers"]["subject"] == "notification/wamid.1"
 
 

@@ -36,9 +36,9 @@ class EffectKey:
 class Attempt:
     """One numbered attempt at an effect, stored before the provider is called.
 
-    `reference` is new for each attempt (letters, digits, hyphens; ≤ 60); `opened_at` is the same for all attempts, so
-    it serves for what must be stable over them (an e-mail's Message-ID). `earlier_references`: oldest first.
-    `doubted_at`: when the last attempt was made of which nobody knows what it did.
+    `reference` is new for each attempt (letters, digits, hyphens, and the underscores of a kind; ≤ 60); `opened_at` is
+    the same for all attempts, so it serves for what must be stable over them (an e-mail's Message-ID).
+    `earlier_references`: oldest first. `doubted_at`: when the last attempt was made of which nobody knows what it did.
     """
 
     number: int

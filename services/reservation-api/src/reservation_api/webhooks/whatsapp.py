@@ -21,7 +21,7 @@ from llegada.messaging.envelope import NAMESPACE, Lane, first
 from llegada.messaging.outbox import OutboxMessage, event_message
 
 SOURCE = "reservation-api"
-_OURS = re.compile(r"^[A-Za-z0-9-]{1,100}$")
+_OURS = re.compile(r"^[A-Za-z0-9_-]{1,100}$")  # effects.Attempt.reference; kinds have underscores
 _KNOWN = frozenset(get_args(DeliveryStatus))
 
 
