@@ -84,7 +84,7 @@ def contact_changed(number: int) -> ReservationContactUpdated:
 
 
 def test_fault_1_nothing_is_called_sent_before_it_was_sent_and_each_step_is_noted() -> None:
-    """Also: tests/end_to_end/test_stay.py, a lock worker that is killed inside the call sets one code."""
+    """Also: tests/end_to_end/test_jobs_under_faults.py, J3-ttlock-killed: one code, one message."""
     outcome = change_contact(held(), Contact(phone="+573000000001"))
     assert not {"status", "sent_message", "sent_message_at"} & set(outcome.changes)
     steps = outcome.steps_after(held().steps)
