@@ -17,6 +17,8 @@ import pytest
 from .conftest import Desk, Stage, until
 from .houses import MAIL, ZONE, Cell, House, environment
 
+pytestmark = pytest.mark.alone
+
 API, PAYMENTS = "reservation-api", "payment-worker"
 FAILURES = ("down", "lost", "refused", "killed")
 PROVIDERS = ("bold", "ttlock", "whatsapp", MAIL, "sire")
