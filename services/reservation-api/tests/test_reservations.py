@@ -101,6 +101,12 @@ async def test_bad_input_is_explained_and_nothing_is_stored(
     assert await stored(database) == (0, 0)
 
 
+async def test_what_a_database_cannot_hold_is_explained_too(client: httpx.AsyncClient, database: Database) -> None:
+    answer = await client.post("/api/reservations", json={**GOOD, "guestName": "Ana\x00"})
+    assert (answer.status_code, "NUL" in answer.json()["detail"]) == (422, True)
+    assert await stored(database) == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("content", "headers", "status"),
     [

@@ -122,3 +122,26 @@ async def test_metas_handshake(client: httpx.AsyncClient) -> None:
     assert (answer.status_code, answer.text) == (200, "4711")
     assert (await client.get(ADDRESS, params={**asked, "hub.verify_token": "x"})).status_code == 401
     assert (await client.get(ADDRESS)).status_code == 401
+
+
+async def test_a_guests_text_with_a_nul_is_taken_without_it(client: httpx.AsyncClient, database: Database) -> None:
+    value = {
+        "metadata": {"phone_number_id": "100"},
+        "contacts": [{"wa_id": "573001234567", "profile": {"name": "A\x00na"}}],
+        "messages": [
+            {
+                "id": "wamid.9",
+                "from": "573001234567",
+                "timestamp": "1790000000",
+                "type": "text",
+                "text": {"body": "a\x00b"},
+            }
+        ],
+    }
+    entry = {"changes": [{"field": "messages", "value": value}]}
+    content = json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
+    assert (await post(client, content)).status_code == 200
+    async with database.connection() as connection:
+        (row,) = await connection.fetch("select body from outbox where type = 'guest.message_received'")
+    event = json.loads(row["body"])
+    assert (event["name"], event["text"]) == ("Ana", "ab")

@@ -18,7 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from llegada.messaging.transaction import database_away
+from llegada.messaging.transaction import database_away, not_storable
 
 MEDIA_TYPE = "application/problem+json"
 log = structlog.get_logger()
@@ -105,6 +105,8 @@ def of_error(path: str, error: Exception) -> Response:
     if database_away(error):
         log.warning("database_away", error=type(error).__name__)
         return problem(503, "Database is away", "Nothing was stored. Please try again in a moment.", path)
+    if not_storable(error):
+        return problem(422, "Not valid", "A text contains the NUL character (U+0000), which is not allowed.", path)
     log.error("unexpected", exc_info=error)
     return problem(500, "Internal error", "Something went wrong on our side; nothing was stored.", path)
 

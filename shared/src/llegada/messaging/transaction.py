@@ -97,6 +97,11 @@ _AWAY = (
 )
 
 
+def not_storable(error: BaseException) -> bool:
+    """Whether a text had the NUL character, which PostgreSQL's text and jsonb cannot hold (22021, 22P05)."""
+    return isinstance(error, asyncpg.CharacterNotInRepertoireError | asyncpg.UntranslatableCharacterError)
+
+
 def database_away(error: BaseException) -> bool:
     """Whether `error` says that the database cannot be reached (as opposed to: it refused this statement)."""
     if isinstance(error, DBAPIError) and error.orig is not None:  # SQLAlchemy wraps what asyncpg said, twice

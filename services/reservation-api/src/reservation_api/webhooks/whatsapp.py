@@ -130,11 +130,16 @@ def _written(inbound: _Inbound, name: str, organization: int) -> GuestMessageRec
         organization_id=OrganizationId(organization),
         provider_message_id=inbound.id,
         phone=e164_of(inbound.sender),
-        name=name[:200],
-        text=None if inbound.text is None else inbound.text.body,
+        name=_storable(name)[:200],
+        text=None if inbound.text is None else _storable(inbound.text.body),
         media=None if inbound.text is not None else inbound.type[:40],
         at=datetime.fromtimestamp(inbound.timestamp, UTC),
     )
+
+
+def _storable(text: str) -> str:
+    """Without NUL, which PostgreSQL cannot hold: what is refused Meta would send again and again."""
+    return text.replace("\x00", "")
 
 
 def e164_of(wa_id: str) -> str:
