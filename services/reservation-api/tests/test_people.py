@@ -151,6 +151,10 @@ async def test_a_document_is_ordered_made_and_downloaded(client: httpx.AsyncClie
     answer = await client.get(f"/api/users/{user}/documents/{key}/pdf")
     assert (answer.content, answer.headers["etag"]) == (b"%PDF-1.7", f'"{file.sha256}"')
     assert (await client.get(f"/api/users/{user}/documents/{uuid4()}/pdf")).status_code == 404
+    async with database.connection() as connection:
+        await connection.execute("update documents set content = $1 where key = $2", b"%PDF-1.8", key)
+    damaged = await client.get(f"/api/users/{user}/documents/{key}/pdf")
+    assert (damaged.status_code, "damaged" in damaged.json()["detail"]) == (503, True)
 
 
 async def test_a_certificate_that_the_worker_orders_is_listed_as_well(

@@ -62,8 +62,7 @@ class Archive:
     async def read(self, file: File) -> bytes:
         """The bytes that were made. Raises StoreAway, and logs for operators, where they cannot be had."""
         try:
-            content = file.read() if file.stored_at is None else await self._fetch(file.stored_at)
-            return file.checked(content)
+            return file.read() if file.stored_at is None else file.checked(await self._fetch(file.stored_at))
         except FileNotFoundError as error:
             raise self._refused(file, "the store does not have it", error) from error
         except ValueError as error:

@@ -1,5 +1,6 @@
 """Files that staff download: ordered, ready, or failed for a reason."""
 
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -79,11 +80,10 @@ async def one(tx: Transaction, organization_id: int, subject: str, key: str) -> 
 
 
 def file_of(row: asyncpg.Record) -> File:
-    """The ready document as events speak of it: its bytes, or where they lie."""
-    if row["stored_at"] is None:
-        return File.of(row["name"], row["content"], row["pages"])
+    """The ready document as events speak of it: its bytes, or where they lie; with the checksum of what was made."""
+    content = "" if row["content"] is None else b64encode(row["content"]).decode("ascii")
     names = "name", "media_type", "stored_at", "sha256", "pages"
-    return File.model_validate({name: row[name] for name in names})
+    return File.model_validate({**{name: row[name] for name in names}, "content": content})
 
 
 async def of_subject(tx: Transaction, organization_id: int, subject: str) -> list[asyncpg.Record]:
