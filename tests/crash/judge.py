@@ -80,21 +80,21 @@ def judge(made: System, ids: Sequence[int], after: int = 0) -> Result:
 
     if query(made, "select to_regclass('crash.handled') is not null")[0][0]:
         result.handled_twice = int(query(made, _TWICE)[0][0])
-        result.handled, result.lost_deliveries = _deliveries(dict(query(made, _BY_TYPE)), query(made, _BY_SUBSCRIBER))
+        result.handled, result.lost_deliveries = deliveries(dict(query(made, _BY_TYPE)), query(made, _BY_SUBSCRIBER))
     return result
 
 
-def _deliveries(by_type: dict[str, int], by_subscriber: Iterable[tuple[str, str, int]]) -> tuple[int, int]:
+def deliveries(by_type: dict[str, int], by_subscriber: Iterable[tuple[str, str, int]]) -> tuple[int, int]:
     """Deliveries that changed state, and those that are missing: what one subscriber handled, all of its type must."""
     found = {(subscriber, event): count for subscriber, event, count in by_subscriber}
-    missing = {meant: by_type[meant[1]] - found.get(meant, 0) for meant in _meant(by_type)}
+    missing = {pair: by_type[pair[1]] - found.get(pair, 0) for pair in meant(by_type)}
     for (subscriber, event), count in missing.items():
         if count:
             say(f"{subscriber} missed {count} of {by_type[event]} {event}")
     return sum(found.values()), sum(missing.values())
 
 
-def _meant(types: Iterable[str]) -> Iterator[tuple[str, str]]:
+def meant(types: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Who changes its state on which of these events, as the services' subscriptions say."""
     for service in installed().values():
         for subscription in service.subscriptions:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 import pytest_asyncio
-from tests.crash.judge import beyond
+from tests.crash.judge import beyond, deliveries, meant
 from tests.crash.proxy import Proxy
 from tests.crash.result import Result
 
@@ -20,18 +20,35 @@ def test_only_an_unknown_outcome_of_the_same_effect_explains_a_double() -> None:
     assert (result.doubled, result.lost) == (2, 0)
 
 
+def test_an_event_that_one_subscriber_has_missed_is_lost() -> None:
+    event = "reservation.cancelled"
+    *others, (last, _) = meant([event])
+    handled = [(subscriber, event, 3) for subscriber, _ in others]
+    assert deliveries({event: 3}, [*handled, (last, event, 3)]) == (3 * len(handled) + 3, 0)
+    found, missing = deliveries({event: 3}, [*handled, (last, event, 1)])
+    assert (found, missing, Result(lost_deliveries=missing).lost) == (3 * len(handled) + 1, 2, 2)
+
+
 @pytest_asyncio.fixture
 async def proxy() -> AsyncGenerator[Proxy]:
     base = free_base()
 
+    echoes: list[asyncio.Task[None] | None] = []
+
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(1000):
-            writer.write(data)
-        writer.close()
+        echoes.append(asyncio.current_task())
+        try:
+            while data := await reader.read(1000):
+                writer.write(data)
+        finally:
+            writer.close()
+            await writer.wait_closed()
 
     async with await asyncio.start_server(echo, "127.0.0.1", base + 1):
         with Proxy(base, base + 1).running() as made:
             yield made
+        # Before the loop ends: a socket that is still open would be blamed on a later test.
+        await asyncio.gather(*(task for task in echoes if task is not None), return_exceptions=True)
 
 
 async def test_delayed_bytes_keep_their_order_when_the_delay_ends(proxy: Proxy) -> None:
