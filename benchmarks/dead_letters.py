@@ -1,6 +1,6 @@
 """Ten thousand dead letters: made, listed, grouped, replayed; how long the desk takes, and how much memory.
 
-    python benchmarks/dead_letters.py [--count 10000] [--rate 50] [--write]
+    python -m benchmarks.dead_letters [--count 10000] [--rate 50] [--write]
 
 Bold refuses every link, so each reservation ends as a dead letter. Then the group is replayed while Bold still refuses:
 the replay must stop by itself. Then Bold works, and everything is replayed; half way it refuses again, and the replay
@@ -10,7 +10,6 @@ must stop by itself once more. In the end all is replayed, and Bold's ledger mus
 import argparse
 import asyncio
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -19,13 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import httpx
+from benchmarks.run import create, stage
 
 from llegada_dev.cluster import ROOT
-from llegada_dev.infrastructure import infrastructure, say
-from llegada_dev.ports import Ports, free_base
-from llegada_dev.system import UNLIMITED, System, system
+from llegada_dev.infrastructure import say
+from llegada_dev.system import UNLIMITED, System
 
 DESK = "/api/admin/dead-letters"
 WATCHED = ("reservation-api", "payment-worker")
@@ -136,24 +134,11 @@ def memory_watched(made: System, into: dict[str, list[float]]) -> Iterator[None]
         watching.join()
 
 
-async def create(made: System, count: int) -> None:
-    """So many reservations, twenty at once."""
-    gate, headers = asyncio.Semaphore(20), {"Authorization": f"Bearer {made.token}"}
-    async with aiohttp.ClientSession(made.api, headers=headers) as client:
-
-        async def one(number: int) -> None:
-            body = {"guestName": "Ana", "contact": f"+57300{number:07}", "amount": 180_000}
-            async with gate, client.post("/api/reservations", json=body) as answer:
-                answer.raise_for_status()
-
-        await asyncio.gather(*(one(number) for number in range(count)))
-
-
 def measure(made: System, count: int, rate: int) -> Measured:
     operator, found = Operator(made), Measured(count, rate)
     operator.refuse()
     started = time.perf_counter()
-    asyncio.run(create(made, count))
+    asyncio.run(create(made, count, at_once=20))
     operator.until(count)
     say(f"{count} dead letters after {time.perf_counter() - started:.0f} s")
     found.listing = operator.seconds("", pageSize=200)
@@ -212,12 +197,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write docs/benchmark-dead-letters.md")
     chosen = parser.parse_args()
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llegada-")))
-        folder.chmod(0o755)  # for the user that PostgreSQL runs as
-        ports = Ports(free_base())
-        found = stack.enter_context(infrastructure(folder, ports))
-        more = {"LOG_LEVEL": "WARNING", "QUEUE_CONCURRENCY": "20", **UNLIMITED}
-        made = stack.enter_context(system(found, folder, ports, latency="0", webhooks=False, more=more))
+        made = stage(stack, queue=True, latency="0", more={"QUEUE_CONCURRENCY": "20", **UNLIMITED})
         table = report(measure(made, chosen.count, chosen.rate))
     print(table)
     if chosen.write:

@@ -9,20 +9,16 @@ import argparse
 import asyncio
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import aiohttp
 import psycopg
 
 from llegada_dev.cluster import ROOT
-from llegada_dev.infrastructure import infrastructure
-from llegada_dev.ports import Ports, free_base
-from llegada_dev.system import UNLIMITED, System, system
+from llegada_dev.system import UNLIMITED, System, temporary_system
 
 ANSWERS = 20
 """Requests of the side-by-side part: each takes 2–6 s without the queue."""
@@ -117,29 +113,29 @@ async def drained(made: System, seconds: float) -> None:
         await asyncio.sleep(0.05)
 
 
-async def burst(made: System, count: int) -> float:
-    """Reservations a second through the whole chain: `count` at once, until the last message is out."""
-    gate = asyncio.Semaphore(20)
+async def create(made: System, count: int, *, at_once: int, first: int = 0) -> None:
+    """So many reservations, each of a guest of its own, numbered from `first` on."""
+    gate = asyncio.Semaphore(at_once)
     async with connected(made) as client:
 
         async def one(number: int) -> None:
             async with gate:
-                await _post(client, 500_000 + number)
+                await _post(client, number)
 
-        started = time.perf_counter()
-        await asyncio.gather(*(one(number) for number in range(count)))
-        await drained(made, 180)
-        return count / (time.perf_counter() - started)
+        await asyncio.gather(*(one(number) for number in range(first, first + count)))
+
+
+async def burst(made: System, count: int) -> float:
+    """Reservations a second through the whole chain: `count` at once, until the last message is out."""
+    started = time.perf_counter()
+    await create(made, count, at_once=20, first=500_000)
+    await drained(made, 180)
+    return count / (time.perf_counter() - started)
 
 
 def stage(stack: ExitStack, *, queue: bool, latency: str, more: dict[str, str] | None = None) -> System:
-    folder, ports = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llegada-"))), Ports(free_base())
-    folder.chmod(0o755)
-    found = stack.enter_context(infrastructure(folder, ports))
     environment = {"LOG_LEVEL": "WARNING", **(more or {})}
-    return stack.enter_context(
-        system(found, folder, ports, latency=latency, queue=queue, webhooks=False, more=environment)
-    )
+    return stack.enter_context(temporary_system(latency=latency, queue=queue, webhooks=False, more=environment))
 
 
 def main() -> int:

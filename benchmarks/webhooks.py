@@ -20,7 +20,7 @@ from typing import Any
 
 import aiohttp
 import psycopg
-from benchmarks.run import Load, connected, drained, loop_seconds, stage
+from benchmarks.run import Load, connected, create, drained, loop_seconds, stage
 
 from llegada_dev.cluster import ROOT
 from llegada_dev.system import DEMO_SETTINGS, UNLIMITED, System
@@ -130,15 +130,7 @@ async def ready(made: System, count: int) -> list[Guest]:
         settings = {**DEMO_SETTINGS, "replies": REPLIES}
         async with admin.put(f"{made.api}/api/organizations/{ORGANIZATION}/settings", json=settings) as answer:
             answer.raise_for_status()
-    gate = asyncio.Semaphore(5)
-    async with connected(made) as client:
-
-        async def one(number: int) -> None:
-            body = {"guestName": "Ana", "contact": f"+57300{number:07}", "amount": 180_000}
-            async with gate, client.post("/api/reservations", json=body) as answer:
-                answer.raise_for_status()
-
-        await asyncio.gather(*(one(number) for number in range(count)))
+    await create(made, count, at_once=5)
     await drained(made, 300)
     rows = await asyncio.to_thread(_rows, made, _GUESTS)
     assert len(rows) == count, f"{len(rows)} of {count} bookings have a link and a message"

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,10 +17,9 @@ from tests.crash.load import make
 from tests.crash.result import Result
 
 from llegada_dev.cluster import ROOT
-from llegada_dev.infrastructure import infrastructure, say
-from llegada_dev.ports import Ports, free_base
+from llegada_dev.infrastructure import say
 from llegada_dev.server import ServerProcess
-from llegada_dev.system import System, system
+from llegada_dev.system import System, temporary_system
 
 PAYMENT, NOTIFICATION = "payment-worker", "notification-worker"
 REPLICATED = {PAYMENT: 2, NOTIFICATION: 2}
@@ -52,15 +50,9 @@ _HOW = {"kill": "", "stop": " (stopped)", "broker": " (broker killed)"}
 
 @contextmanager
 def staged(reservations: int, patience: float, plant: str = "") -> Iterator["Harness"]:
-    with tempfile.TemporaryDirectory(prefix="llegada-") as name:
-        folder, ports = Path(name), Ports(free_base())
-        folder.chmod(0o755)
-        more = {**CHILD, "CRASH_PLANT": plant, "CRASH_LEASE": SHORT_LEASE}
-        with (
-            infrastructure(folder, ports) as found,
-            system(found, folder, ports, latency="0.05", more=more, replicas=REPLICATED) as made,
-        ):
-            yield Harness(made, reservations, patience)
+    more = {**CHILD, "CRASH_PLANT": plant, "CRASH_LEASE": SHORT_LEASE}
+    with temporary_system(latency="0.05", more=more, replicas=REPLICATED) as made:
+        yield Harness(made, reservations, patience)
 
 
 class Harness:

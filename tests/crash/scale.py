@@ -17,9 +17,7 @@ import asyncio
 import random
 import signal
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -29,10 +27,9 @@ from tests.crash.load import desks
 from tests.crash.result import Result
 
 from llegada_dev.cluster import API
-from llegada_dev.infrastructure import infrastructure, say
-from llegada_dev.ports import Ports, free_base
+from llegada_dev.infrastructure import say
 from llegada_dev.server import ServerProcess
-from llegada_dev.system import UNLIMITED, System, set_up_organization, system
+from llegada_dev.system import UNLIMITED, System, set_up_organization, temporary_system
 
 MOST, NODE = 3, 2
 """Replicas of each service, and the node (it has one replica of each) that is lost."""
@@ -177,15 +174,9 @@ def main() -> int:
     parser.add_argument("--node-seconds", type=float, help="how long the node is lost (default: 120, or 12)")
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="llegada-") as name:
-        folder, ports = Path(name), Ports(free_base())
-        folder.chmod(0o755)
-        more = {**CHILD, **UNLIMITED, "QUEUE_CONCURRENCY": "20", **(_SHORT if chosen.short else {})}
-        with (
-            infrastructure(folder, ports) as found,
-            system(found, folder, ports, latency="0.2-1", more=more, start=False) as made,
-        ):
-            return 0 if tried(made, chosen) else 1
+    more = {**CHILD, **UNLIMITED, "QUEUE_CONCURRENCY": "20", **(_SHORT if chosen.short else {})}
+    with temporary_system(latency="0.2-1", more=more, start=False) as made:
+        return 0 if tried(made, chosen) else 1
 
 
 if __name__ == "__main__":

@@ -12,10 +12,8 @@ import httpx
 import psycopg
 import pytest
 
-from llegada_dev.infrastructure import infrastructure
 from llegada_dev.objects import ObjectStore
-from llegada_dev.ports import Ports, free_base
-from llegada_dev.system import System, system
+from llegada_dev.system import System, temporary_system
 
 T = TypeVar("T")
 
@@ -106,11 +104,7 @@ class Stage:
         self._stack = stack
 
     def system(self, **options: Any) -> Desk:
-        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="llegada-")))
-        folder.chmod(0o755)  # for the user that PostgreSQL runs as
-        ports = Ports(free_base())
-        found = self._stack.enter_context(infrastructure(folder, ports))
-        desk = Desk(self._stack.enter_context(system(found, folder, ports, **options)))
+        desk = Desk(self._stack.enter_context(temporary_system(**options)))
         self._stack.callback(desk.close)
         return desk
 

@@ -18,9 +18,7 @@ import asyncio
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import httpx
 from tests.crash.judge import at_rest, effects_of, judge, query
@@ -29,10 +27,9 @@ from tests.upgrade.previous import checkout
 
 from llegada_dev.cluster import API, THIS, Release
 from llegada_dev.demo import PHONE
-from llegada_dev.infrastructure import infrastructure, say
-from llegada_dev.ports import Ports, free_base
+from llegada_dev.infrastructure import say
 from llegada_dev.server import ServerProcess
-from llegada_dev.system import UNLIMITED, System, llegada, system
+from llegada_dev.system import UNLIMITED, System, llegada, temporary_system
 
 DESKS, PACE = 5, 0.7
 PATIENCE = 120.0
@@ -156,15 +153,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3, help="under load after each step")
     chosen = parser.parse_args()
     previous = checkout()
-    with tempfile.TemporaryDirectory(prefix="llegada-") as name:
-        folder, ports = Path(name), Ports(free_base())
-        folder.chmod(0o755)
-        more = {**UNLIMITED, "LOG_LEVEL": "WARNING"}
-        with (
-            infrastructure(folder, ports) as found,
-            system(found, folder, ports, latency="0.2-1", more=more, release=previous) as made,
-        ):
-            return 0 if tried(made, previous, chosen.seconds) else 1
+    more = {**UNLIMITED, "LOG_LEVEL": "WARNING"}
+    with temporary_system(latency="0.2-1", more=more, release=previous) as made:
+        return 0 if tried(made, previous, chosen.seconds) else 1
 
 
 if __name__ == "__main__":

@@ -29,6 +29,11 @@ _STEPS: dict[LifecycleStatus, tuple[str, ...]] = {
     "offboarding": OFFBOARDING,
     "archived": OFFBOARDING,
 }
+_AFTER: dict[LifecycleStatus, LifecycleStatus] = {
+    "onboarding": "active",
+    "contract_change": "active",
+    "offboarding": "archived",
+}
 _FINISHED = frozenset({"not_required", "registered", "done", "deregistered"})
 
 
@@ -95,9 +100,7 @@ def offboard(lifecycle: Lifecycle) -> Lifecycle | None:
 
 def _moved(lifecycle: Lifecycle) -> Lifecycle:
     """A phase whose steps are finished is over; an employee whose step was opened again is in onboarding again."""
-    if lifecycle.progress == 100:  # noqa: PLR2004 - per cent
-        after: dict[LifecycleStatus, LifecycleStatus] = {"onboarding": "active", "offboarding": "archived"}
-        if lifecycle.status == "contract_change":
-            return _moved(replace(lifecycle, status="active"))
-        return replace(lifecycle, status=after.get(lifecycle.status, lifecycle.status))
-    return replace(lifecycle, status="onboarding") if lifecycle.status == "active" else lifecycle
+    if lifecycle.progress < 100:  # noqa: PLR2004 - per cent
+        return replace(lifecycle, status="onboarding") if lifecycle.status == "active" else lifecycle
+    after = _AFTER.get(lifecycle.status)
+    return lifecycle if after is None else _moved(replace(lifecycle, status=after))

@@ -131,19 +131,23 @@ def decide(failure: Failure, attempt: int, age: timedelta, policy: RetryPolicy) 
     """What happens after `failure`, which was failure number `attempt` (from 1) of a message that is `age` old."""
     match failure:
         case LeaseHeld() | Postponed():
-            rung = rung_at_most if isinstance(failure, Postponed) else rung_at_least
-            return TryAgain(rung(failure.retry_after), counts=False)
+            return TryAgain(_rung(failure), counts=False)
         case Permanent() | Credentials() | Undecodable():
             return GiveUp("trying again cannot help")
         case Wait():
             if age >= policy.give_up_after:
                 return GiveUp(f"still not possible after {policy.give_up_after}")
-            rung = rung_at_most if isinstance(failure, SlotLater) else rung_at_least
-            return TryAgain(rung(failure.retry_after), counts=False)
+            return TryAgain(_rung(failure), counts=False)
         case _ if attempt >= policy.attempts:
             return GiveUp(f"failed {attempt} times")
         case _:
             return TryAgain(rung_at_least(policy.delay(attempt)), counts=True)
+
+
+def _rung(wait: Wait) -> timedelta:
+    """What has its own time comes back before it, rung by rung; anything else not before it can be done."""
+    rung = rung_at_most if isinstance(wait, SlotLater | Postponed) else rung_at_least
+    return rung(wait.retry_after)
 
 
 def next_try(decision: TryAgain, now: datetime) -> datetime:

@@ -2,10 +2,12 @@
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -13,8 +15,8 @@ from llegada_dev import rights
 from llegada_dev.cluster import API, THIS, Cluster, Release, dev_environment, sandbox
 from llegada_dev.gateway import Gateway
 from llegada_dev.gateway import available as gateway_available
-from llegada_dev.infrastructure import Infrastructure, say
-from llegada_dev.ports import Ports
+from llegada_dev.infrastructure import Infrastructure, infrastructure, say
+from llegada_dev.ports import Ports, free_base
 from llegada_dev.server import ServerProcess, StartFailed
 from llegada_dev.tokens import ORGANIZATION, secret_of, token
 
@@ -179,6 +181,16 @@ def system(
             cluster.start()
             set_up_organization(made)
         yield made
+
+
+@contextmanager
+def temporary_system(**options: Any) -> Iterator[System]:
+    """A `system` with broker, database and ports of its own, in a folder that goes with it; `options` as there."""
+    with tempfile.TemporaryDirectory(prefix="llegada-") as name:
+        folder, ports = Path(name), Ports(free_base())
+        folder.chmod(0o755)  # for the user that PostgreSQL runs as
+        with infrastructure(folder, ports) as found, system(found, folder, ports, **options) as made:
+            yield made
 
 
 def _gateway(folder: Path, ports: Ports, api: Mapping[str, str], stack: ExitStack) -> Gateway | None:

@@ -12,9 +12,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from llegada.events.event import RECEIPT, StepReport, StepState
-from reservation_api.timeline.why import why
-
-_FACTS = (StepState.COMPLETED, StepState.SKIPPED)
+from reservation_api.timeline.why import FACTS, why
 
 
 class Step(BaseModel):
@@ -68,7 +66,7 @@ def advance(steps: Steps, report: StepReport) -> Steps:
     step = _at(known, intent)
     if step.intent > intent:
         return steps
-    if report.state in _FACTS or report.job == RECEIPT:
+    if report.state in FACTS or report.job == RECEIPT:
         step = step.model_copy(update={"fact": _better(step.fact, report)})
     else:
         jobs = {**step.jobs, report.job: _later(step.jobs.get(report.job), report)}
@@ -98,7 +96,7 @@ def processing_status(steps: Steps) -> str:
     states = {step.state for step in steps.values()}
     if StepState.FAILED in states:
         return "failed"
-    if states <= set(_FACTS):
+    if states <= set(FACTS):
         return "completed"
     return "pending" if states == {StepState.PENDING} else "processing"
 

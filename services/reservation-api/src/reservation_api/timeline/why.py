@@ -18,6 +18,8 @@ from llegada.events.reservation import (
     WELCOME,
 )
 
+FACTS = (StepState.COMPLETED, StepState.SKIPPED)
+"""States that a step does not leave by itself."""
 _NOTHING = "Nothing has to be done"
 _PATIENCE = f"{_NOTHING}. If it stays so for more than five minutes, tell the operator."
 _OPERATOR = "Tell the operator, who can see what went wrong and start it again; until then do it by hand."
@@ -29,7 +31,7 @@ _NEEDS = {
     INVITATION: (PAYMENT_LINK,),
 }
 """Message → the steps that it may wait for."""
-_FACTS = {PAYMENT_LINK: "the payment link", PASSCODE: "the door code"}
+_AWAITED = {PAYMENT_LINK: "the payment link", PASSCODE: "the door code"}
 _PROVIDERS = {
     "bold": "Bold",
     "whatsapp": "WhatsApp",
@@ -77,15 +79,12 @@ def _default(name: str, state: StepState, spoken: StepReport | None, others: Map
 
 
 def _waiting(name: str, others: Mapping[str, StepState]) -> Why:
-    open_facts = [fact for fact in _NEEDS.get(name, ()) if others.get(fact, StepState.COMPLETED) not in _THERE]
+    open_facts = [fact for fact in _NEEDS.get(name, ()) if others.get(fact, StepState.COMPLETED) not in FACTS]
     for fact in sorted(open_facts, key=lambda fact: others[fact] is not StepState.FAILED):
-        words = _FACTS[fact]
+        words = _AWAITED[fact]
         if others[fact] is StepState.FAILED:
             return Why(
                 f"It waits for {words}, which has failed.", f"See to {words}; the message then leaves by itself."
             )
         return Why(f"It waits for {words}.", f"{_NOTHING}: it leaves by itself as soon as that is there.")
     return Why("It waits for its turn.", _PATIENCE)
-
-
-_THERE = (StepState.COMPLETED, StepState.SKIPPED)
