@@ -24,12 +24,15 @@ from llegada.messaging.transaction import Database, Transaction, database_away
 log = structlog.get_logger()
 
 BATCH = 200
-IDLE = 0.02  # seconds between looks at an empty outbox
+IDLE = 0.05  # seconds between looks at an outbox that has less than a batch
 STANDBY = 1.0  # seconds between tries to become the active relay
 HEARTBEAT = 5.0  # seconds between beats
 SILENT = 30  # seconds after which a standby ends the holder
 _BACKOFF_FIRST, _BACKOFF_LAST = 0.2, 5.0
 
+_HURRY = "set synchronous_commit = off"
+"""What a dying database forgets of this connection's last commits is done again, as after a relay that died. To wait
+for the disk would hold up those who must: commits queue there (docs/decisions/0041)."""
 _LOCK = "select pg_try_advisory_lock(hashtext('llegada.relay'), hashtext(current_schema()))"
 _BEAT = """
 insert into relay_heartbeat (backend_pid) values (pg_backend_pid())
@@ -78,6 +81,7 @@ class Relay:
         while not self._stopping.is_set():
             try:
                 async with self._database.connection() as connection:
+                    await connection.execute(_HURRY)
                     await self._lead(connection)
             except Exception as error:
                 if not (database_away(error) or isinstance(error, AMQPError)):

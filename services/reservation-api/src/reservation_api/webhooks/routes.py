@@ -1,6 +1,7 @@
 """Webhooks of providers: signed by them instead of a bearer token, answered once they are stored."""
 
 import hmac
+from collections.abc import Sequence
 from typing import Annotated
 
 import structlog
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 from starlette.responses import PlainTextResponse, Response
 
 from llegada.messaging import outbox
+from llegada.messaging.outbox import OutboxMessage
 from reservation_api.conversations import store as conversations
 from reservation_api.edge import request_id
 from reservation_api.parts import Parts, parts
@@ -55,11 +57,13 @@ async def receive(request: Request, part: TheParts) -> dict[str, bool]:
         raise Invalid(f"this is no notification of WhatsApp: {error.error_count()} errors") from error
     if news.unknown:
         log.warning("unknown_sender", phone_number_ids=sorted(news.unknown))
-    if news.statuses or news.written:
+    if news.written:
         async with part.resources.database.transaction() as tx:
             new = await conversations.keep(tx, news.written)
             heard = [guest_message(event, request_id(request)) for event in new]
             await outbox.add(tx, [*news.statuses, *heard])
+    elif news.statuses:
+        await _publish(part, news.statuses)
     return {"success": True}
 
 
@@ -78,6 +82,11 @@ async def payment(request: Request, part: TheParts) -> dict[str, bool]:
         told = bold.Notification.model_validate_json(content)
     except ValidationError as error:
         raise Invalid(f"this is no notification of Bold: {error.error_count()} errors") from error
-    async with part.resources.database.transaction() as tx:
-        await outbox.add(tx, [bold.message(told, organization, request_id(request))])
+    await _publish(part, [bold.message(told, organization, request_id(request))])
     return {"success": True}
+
+
+async def _publish(part: Parts, events: Sequence[OutboxMessage]) -> None:
+    """By one statement, which commits by itself: one round trip instead of three."""
+    async with part.resources.database.connection() as connection:
+        await outbox.add(connection, events)
