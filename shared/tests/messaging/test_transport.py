@@ -191,13 +191,47 @@ async def test_publishing_says_what_the_broker_said(worker: Worker, broker_url: 
     await worker.declare()
     publisher = Publisher(broker_url, "test")
 
-    def outgoing(key: str) -> Outgoing:
-        e = enveloped(created())
-        return Outgoing("", key, e.id, e.type, e.source, e.correlation_id, e.headers(), b"{}")
-
     receipts = await publisher.publish([outgoing("probe-worker.note"), outgoing("nobody.home")])
     assert receipts == [Receipt.CONFIRMED, Receipt.UNROUTABLE]
     await publisher.close()
+
+
+async def test_a_message_over_which_the_broker_closes_the_channel_is_refused_alone(
+    worker: Worker, broker_url: str
+) -> None:
+    channel = await worker.declare()
+    publisher = Publisher(broker_url, "test")
+    batch = [outgoing("probe-worker.note") for _ in range(20)]
+    batch[3], batch[7] = (outgoing("probe-worker.note", exchange="not there") for _ in range(2))
+    receipts = await publisher.publish(batch)
+    assert [place for place, receipt in enumerate(receipts) if receipt is not Receipt.CONFIRMED] == [3, 7]
+    assert receipts[3] is receipts[7] is Receipt.REFUSED
+    arrived = set[str]()
+
+    async def all_are_there() -> bool:
+        """Some may be there twice: their confirms went with the channel."""
+        message = await take(channel, "probe-worker.note")
+        arrived.update([str(message.message_id)] if message else [])
+        return arrived == {str(message.message_id) for message in batch if not message.exchange}
+
+    await eventually(all_are_there)
+    await publisher.close()
+
+
+async def test_a_row_that_the_broker_refuses_stands_in_nobodys_way(worker: Worker) -> None:
+    channel = await worker.declare()
+    envelope, body = enveloped(created()), created().model_dump_json().encode()
+    async with worker.database.transaction() as tx:
+        await add(tx, [OutboxMessage("not there", "refused", envelope, body)])
+    await worker.publish(created())
+    worker.relay()
+    assert await eventually(lambda: take(channel, "probe-worker.note")) is not None
+    await eventually(lambda: _kept_back(worker, created().type))
+
+
+def outgoing(key: str, exchange: str = "") -> Outgoing:
+    e = enveloped(created())
+    return Outgoing(exchange, key, e.id, e.type, e.source, e.correlation_id, e.headers(), b"{}")
 
 
 async def test_rows_wait_while_there_is_no_broker(worker: Worker) -> None:

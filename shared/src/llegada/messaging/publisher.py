@@ -16,7 +16,7 @@ import aio_pika
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import DeliveryError
-from aiormq.exceptions import PublishError
+from aiormq.exceptions import ChannelClosed, PublishError
 
 from llegada.messaging.envelope import CONTENT_TYPE
 
@@ -44,7 +44,10 @@ class Receipt(Enum):
     CONFIRMED = "confirmed"
     UNROUTABLE = "unroutable"
     REFUSED = "refused"
-    """A queue was full (`reject-publish`) or had no leader."""
+    """A queue was full (`reject-publish`) or had no leader, or the broker closed the channel over this very message: no
+    right to publish it, an exchange that is not there, too large."""
+    CLOSED = "closed"
+    """The channel was closed over one of the messages beside it; `publish` finds out over which."""
     UNKNOWN = "unknown"
     """No answer: it may be in the queue or not. Sending it again is right; consumers can tell."""
 
@@ -75,10 +78,22 @@ class Publisher:
         return self._channel
 
     async def publish(self, batch: Sequence[Outgoing]) -> list[Receipt]:
-        """Publish pipelined; one receipt a message, in order. No two messages of a batch may share an id.
+        """Publish pipelined; one receipt a message, in order, never CLOSED. No two messages of a batch may share an id.
 
-        Raises what `connect` raises. After a time-out or a cut the connection is closed.
+        Raises what `connect` raises. After a time-out or a cut the connection is closed. A message over which the
+        broker closes the channel takes the others' confirms with it: then each that has none is published alone.
         """
+        receipts = await self._together(batch)
+        if Receipt.CLOSED not in receipts:
+            return receipts
+        if len(batch) == 1:
+            return [Receipt.REFUSED]
+        for place, message in enumerate(batch):
+            if receipts[place] in (Receipt.CLOSED, Receipt.UNKNOWN):
+                (receipts[place],) = await self.publish([message])
+        return receipts
+
+    async def _together(self, batch: Sequence[Outgoing]) -> list[Receipt]:
         if not batch:
             return []
         channel = await self.connect()
@@ -103,6 +118,8 @@ class Publisher:
             return Receipt.UNROUTABLE
         except DeliveryError:
             return Receipt.REFUSED
+        except ChannelClosed:
+            return Receipt.CLOSED
         except (ConnectionError, OSError, aio_pika.exceptions.AMQPError, RuntimeError):
             return Receipt.UNKNOWN
         return Receipt.CONFIRMED

@@ -144,11 +144,12 @@ class Relay:
 
     def _tell(self, by_receipt: dict[Receipt, list[int]], rows: Sequence[asyncpg.Record]) -> None:
         metrics.OUTBOX_PUBLISHED.labels(service=self.service).inc(len(by_receipt[Receipt.CONFIRMED]))
-        unroutable = by_receipt[Receipt.UNROUTABLE]
-        if unroutable:
+        if unroutable := by_receipt[Receipt.UNROUTABLE]:
             metrics.OUTBOX_UNROUTABLE.labels(service=self.service).inc(len(unroutable))
-            keys = sorted({row["routing_key"] for row in rows if row["id"] in unroutable})
-            log.error("unroutable", routing_keys=keys, rows=len(unroutable))
+        for receipt in (Receipt.UNROUTABLE, Receipt.REFUSED):
+            if kept := by_receipt[receipt]:
+                keys = sorted({row["routing_key"] for row in rows if row["id"] in kept})
+                log.error(receipt.value, routing_keys=keys, rows=len(kept))
 
     def _be(self, *, active: bool) -> None:
         self.active = active

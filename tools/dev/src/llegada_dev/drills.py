@@ -172,14 +172,15 @@ def _poison_message(scene: Scene) -> Iterator[None]:
 
 @contextmanager
 def _event_without_queue(scene: Scene) -> Iterator[None]:
-    """As when a queue was deleted too early: its row is tried again and again, and grows old."""
+    """As when a queue was deleted too early: its row is tried again and again, and grows old. The API's outbox, because
+    no other service may publish to a queue directly."""
     scene.execute(
-        "insert into payment_worker.outbox (lane, exchange, routing_key, message_id, type, properties, body)"
+        "insert into reservation_api.outbox (lane, exchange, routing_key, message_id, type, properties, body)"
         " values (0, '', 'nobody.listens', gen_random_uuid(), 'drill',"
         ' \'{"headers": {}, "app_id": "drill", "correlation_id": "drill"}\', \'{}\')'
     )
     yield
-    scene.execute("delete from payment_worker.outbox where routing_key = 'nobody.listens'")
+    scene.execute("delete from reservation_api.outbox where routing_key = 'nobody.listens'")
 
 
 @contextmanager
