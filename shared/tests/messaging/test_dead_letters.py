@@ -293,6 +293,8 @@ NOW = timedelta(0)
         (Counts(1000, 40, 60, 20, 20), NOW, End("20 of the last 50 failed again")),
         (Counts(1000, 40, 9000, 11, 11), NOW, End("11 of the last 50 failed again")),
         (Counts(1000, 40, 9000, 500, 10), NOW, Send(50)),
+        (Counts(1000, 40, 60, 5, 5), timedelta(seconds=1.1), Send(55)),
+        (Counts(1000, 40, 60, 5, 5), timedelta(seconds=30), Send(100)),
         (Counts(0, 5, 42, 0, 0), NOW, Wait()),
         (Counts(0, 0, 47, 0, 0), NOW, End()),
         (Counts(0, 5, 42, 0, 0), NO_OUTCOME * 2, End()),

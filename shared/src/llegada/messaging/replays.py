@@ -120,9 +120,14 @@ def plan(counts: Counts, rate: int, waited: timedelta) -> Send | Wait | End:
         return End(f"{counts.failed_lately} of the last {last} failed again")
     if not counts.queued:
         return Wait() if counts.pending and waited <= NO_OUTCOME else End()
-    if not counts.sent:
-        return Send(FIRST)
-    return Send(SECOND - FIRST) if counts.sent < SECOND else Send(rate)
+    return Send(_size(counts.sent, rate, waited.total_seconds()))
+
+
+def _size(sent: int, rate: int, waited: float) -> int:
+    """How many the next step sends. What a late step missed, it makes up for, but never more than one other's."""
+    if sent < SECOND:
+        return SECOND - FIRST if sent else FIRST
+    return round(rate * min(max(waited, TICK), 2 * TICK))
 
 
 class Replayer:
