@@ -17,8 +17,10 @@ SETS: dict[str, list[str]] = {
     "default": [],
     "three-zones": ["-f", str(HELM_FOLDER / "values-three-zones.yaml")],
     "switched-off": ["--set", "queueEnabled=false"],
-    "external": ["--set", "database.cluster.enabled=false,database.host=db.example,database.sslmode=require",
-                 "--set", "broker.cluster.enabled=false,broker.host=mq.example,broker.tls=true",
+    "external": ["--set", "database.cluster.enabled=false,database.host=db.example",
+                 "--set", "database.sslmode=verify-full,database.caSecret=database-ca",
+                 "--set", "broker.cluster.enabled=false,broker.host=mq.example",
+                 "--set", "broker.tls=true,broker.port=5671,broker.managementPort=15671",
                  "--set", "secrets.brokerAdministrator.name=broker-admin"],
 }  # fmt: skip
 SITE = ["-f", str(HELM_FOLDER / "site.example.yaml")]

@@ -20,6 +20,8 @@ from llegada_dev.settings_table import of_service, variables
 from .conftest import SETS, SITE, Manifest, Rendered, helm
 
 SERVICES = installed()
+DRIVERS_OWN = "PGSSLROOTCERT"
+"""Read by asyncpg and libpq themselves (postgresql.org/docs/current/libpq-envars.html)."""
 CORE = re.compile(r"^(v1|[a-z]+/v[0-9]|[a-z.]+\.k8s\.io/v[0-9]+)$")
 
 
@@ -83,7 +85,7 @@ def test_every_variable_is_a_setting_and_every_needed_one_is_given(rendered: Ren
         theirs = SERVICES if works_for_all else [service]
         known = variables(RuntimeSettings) | {n: f for name in theirs for n, f in of_service(name).items()}
         used = {name for entry in given.values() for name in re.findall(r"\$\(([A-Z_]+)\)", entry.get("value", ""))}
-        assert set(given) <= set(known) | used, service
+        assert set(given) <= set(known) | used | {DRIVERS_OWN}, service
         needed = {name for name, field in known.items() if field.is_required()}
         assert needed <= set(given), service
         assert len(given) == len(container(one)["env"]), "a variable is given twice"
@@ -239,6 +241,28 @@ def test_the_guide_names_every_secret_that_the_chart_reads(rendered: Rendered) -
         assert name in guide or generic in guide, name
     assert TOPOLOGY_USER in guide
     assert OPERATORS_USER in guide
+
+
+def test_the_guide_makes_every_key_of_a_service_without_which_its_pod_does_not_start(rendered: Rendered) -> None:
+    guide = (ROOT / "docs/operations/install.md").read_text()
+    for deployment in rendered.of("Deployment"):
+        for name, entry in environment(deployment).items():
+            reference = entry.get("valueFrom", {}).get("secretKeyRef", {"optional": True})
+            if not reference.get("optional") and reference["key"] == name:
+                assert f"--from-literal={name}=" in guide, name
+
+
+def test_whoever_asks_the_database_reads_the_authority_that_it_shall_trust(rendered: Rendered) -> None:
+    pods = [one["spec"]["template"]["spec"] for kind in ("Deployment", "Job") for one in rendered.of(kind)]
+    for pod in pods:
+        secrets = {volume["name"]: volume.get("secret", {}).get("secretName") for volume in pod["volumes"]}
+        for part in [*pod["initContainers"], *pod["containers"]]:
+            given = {entry["name"]: entry.get("value", "") for entry in part["env"]}
+            trusted = given.get("PGSSLROOTCERT")
+            assert (trusted is not None) == ("sslmode=verify-full" in given.get("DATABASE_URL", "")), part["name"]
+            if trusted is not None:
+                mounted = {mount["mountPath"]: secrets[mount["name"]] for mount in part["volumeMounts"]}
+                assert mounted[str(Path(trusted).parent)] == "database-ca", part["name"]
 
 
 def test_compose_is_valid(tmp_path: Path) -> None:

@@ -33,6 +33,24 @@ app.kubernetes.io/name: {{ .service }}
   valueFrom: {secretKeyRef: {name: {{ .root.Values.secrets.prefix }}-database, key: {{ .key }}}}
 - name: DATABASE_URL
   value: postgresql://{{ .login }}:$(DATABASE_PASSWORD)@{{ include "llegada.databaseHost" .root }}:{{ .root.Values.database.port }}/{{ .root.Values.database.name }}{{ with .root.Values.database.sslmode }}?sslmode={{ . }}{{ end }}
+{{- if .root.Values.database.caSecret }}
+- name: PGSSLROOTCERT
+  value: /database-ca/ca.crt
+{{- end }}
+{{- end -}}
+
+{{/* Beside databaseEnv: whom `sslmode: verify-full` trusts. */}}
+{{- define "llegada.databaseCaMount" -}}
+{{- if .Values.database.caSecret }}
+- {name: database-ca, mountPath: /database-ca, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{- define "llegada.databaseCaVolume" -}}
+{{- if .Values.database.caSecret }}
+- name: database-ca
+  secret: {secretName: {{ .Values.database.caSecret }}, items: [{key: ca.crt, path: ca.crt}], defaultMode: 0444}
+{{- end }}
 {{- end -}}
 
 {{/* Dict: root, user. */}}
