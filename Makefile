@@ -48,7 +48,7 @@ chart: setup ## The Helm chart as it is shipped, into dist/
 image: setup ## The image, by Docker or by buildah over a base made here (ARGS="--service payment-worker")
 	@$(DEV) image $(ARGS)
 
-test: check unit end-to-end ## Everything: check, then all tests on a real broker and database
+test: check unit end-to-end ## What every change runs: check, unit tests, the guests' stories, on a real broker and database
 
 unit: setup ## Architecture, unit and integration tests
 	@echo "test: architecture, unit, integration"; $(DEV) exec -- $(PYTEST) shared services tools tests --ignore tests/end_to_end --ignore tests/deploy $(ARGS)
@@ -56,9 +56,12 @@ unit: setup ## Architecture, unit and integration tests
 messaging: setup ## The promises of messaging alone, on the broker that AMQP_URL names
 	@$(DEV) exec -- $(PYTEST) shared/tests/messaging $(ARGS)
 
-end-to-end: setup ## All processes, broker and database, stopped and killed
-	@echo "test: end to end"; $(RUN) pytest -q -n 2 --dist loadfile -m "not alone" tests/end_to_end $(ARGS)
-	@echo "test: end to end, what takes its time"; $(RUN) pytest -q -m alone tests/end_to_end $(ARGS)
+end-to-end: setup ## The guests' stories through all processes, broker and database
+	@echo "test: end to end"; $(RUN) pytest -q -n 2 --dist loadfile -m "not alone and not more" tests/end_to_end $(ARGS)
+
+end-to-end-more: setup ## The rest of it: back office, gateway, alerts, the switch, each job under each fault, what judges time
+	@echo "test: end to end, more"; $(RUN) pytest -q -n 2 --dist loadfile -m "more and not alone" tests/end_to_end $(ARGS)
+	@echo "test: end to end, alone"; $(RUN) pytest -q -m alone tests/end_to_end $(ARGS)
 
 test-crash: setup ## Everything at random under load, in rounds; prints lost, doubled, unknown (ARGS="--messages 100000 --write")
 	@$(RUN) python -m tests.crash.campaign $(ARGS)

@@ -9,6 +9,8 @@ import pytest
 
 from .conftest import Desk, Stage, until
 
+pytestmark = pytest.mark.more
+
 WORKER = "backoffice-worker"
 PEOPLE, CLIENTS = 6, 400
 PATIENCE = 150

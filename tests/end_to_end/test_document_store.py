@@ -11,6 +11,8 @@ from llegada_dev.ports import Ports, free_base
 
 from .conftest import Desk, Stage, until
 
+pytestmark = pytest.mark.more
+
 PATIENCE = 150
 """A wait of half a minute for the store, after a killed document's lease (45 s) on a rung of a minute."""
 

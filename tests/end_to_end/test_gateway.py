@@ -16,6 +16,8 @@ from llegada_dev.gateway import TEMPLATE, filled
 
 from .conftest import Desk, Stage, until
 
+pytestmark = pytest.mark.more
+
 ORIGIN = "http://localhost:3000"  # reservation-api's dev.env
 
 

@@ -17,6 +17,8 @@ from llegada_dev.system import System
 from .collector import Collector, Span, Tree, collecting
 from .conftest import Desk, until
 
+pytestmark = pytest.mark.more
+
 SENT = "b7ad6b7169203331"
 
 

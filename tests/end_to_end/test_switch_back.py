@@ -1,8 +1,12 @@
 """QUEUE_ENABLED thrown back and forth while work is in flight and the workers run."""
 
+import pytest
+
 from llegada_dev.system import llegada
 
 from .conftest import Desk, Stage
+
+pytestmark = pytest.mark.more
 
 
 def test_switching_back_and_forth_loses_and_doubles_nothing(stage: Stage) -> None:

@@ -1,8 +1,11 @@
 """The synthetic reservation goes through all processes, calls no provider, and is seen by its age alone."""
 
 import httpx
+import pytest
 
 from .conftest import Stage, until
+
+pytestmark = pytest.mark.more
 
 ORGANIZATION = 9_000
 

@@ -4,6 +4,8 @@ import pytest
 
 from .conftest import Desk, Stage
 
+pytestmark = pytest.mark.more
+
 
 @pytest.fixture(scope="module")
 def desk(stage: Stage) -> Desk:
