@@ -79,6 +79,14 @@ class Operator:
                 raise AssertionError(f"only {self.open()} of {count} dead letters came")
             time.sleep(0.5)
 
+    def until_all_have_an_outcome(self) -> None:
+        """Also those of a replay that stopped: what it had sent is tried again by itself, or waits for its turn."""
+        deadline = time.monotonic() + PATIENCE
+        while left := self.get("", state="replayed", pageSize=1)["meta"]["total"]:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{left} replayed messages have no outcome")
+            time.sleep(0.5)
+
     def refuse(self) -> None:
         self._sandbox.post("/_sandbox/faults", json=REFUSAL).raise_for_status()
 
@@ -149,12 +157,15 @@ def measure(made: System, count: int, rate: int) -> Measured:
         operator.work()
         found.stopped_after.append(_stopped(operator.replay(rate, refuse_after=count // 2)))
         operator.work()
+        operator.until_all_have_an_outcome()
         started, left = time.perf_counter(), operator.open()
         ended = operator.replay(rate)
         found.a_second = left / (time.perf_counter() - started)
+        operator.until_all_have_an_outcome()
     assert ended["state"] == "finished", ended
     assert operator.open() == 0
     found.links = operator.links()
+    assert found.links == count, f"{count} reservations, but {found.links} links"
     return found
 
 
