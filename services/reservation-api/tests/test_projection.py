@@ -14,6 +14,7 @@ from llegada.messaging.subscription import Delivered
 from llegada.messaging.transaction import Database
 from reservation_api.conversations.store import keep
 from reservation_api.timeline.projection import Projection
+from reservation_api.webhooks.whatsapp import guest_message
 
 Link = Callable[..., Event]
 Reservation = Callable[[], Awaitable[int]]
@@ -51,7 +52,7 @@ async def test_a_guest_whose_answer_failed_is_listed_for_staff_until_it_is_answe
     written = GuestMessageReceived.model_validate({**known, "phone": PHONE, "text": "wifi?", "at": datetime.now(UTC)})
     other = written.model_copy(update={"provider_message_id": "wamid.2"})
     async with database.transaction() as tx:
-        await keep(tx, [written, other])
+        await keep(tx, [(event, guest_message(event, "test")) for event in (written, other)])
     job = {"organization_id": 1, "job": "notification-worker.reply", "cause_type": "guest.reply_ready", "reason": "r"}
     failed = {**job, "attempt": 1, "attempts": 3, "error_class": "permanent"}
     answered = {**known, "text": "1234", "keyword": "wifi", "reply_id": "wamid.R", "sent_at": datetime.now(UTC)}

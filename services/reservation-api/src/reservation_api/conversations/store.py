@@ -1,6 +1,7 @@
 """What guests wrote, and who answers."""
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Any
 
 import asyncpg
@@ -14,20 +15,34 @@ from llegada.events.guest import (
 )
 from llegada.events.job import JobFailed, JobSkipped
 from llegada.events.types import ReservationId
+from llegada.messaging.outbox import COLUMNS, OutboxMessage, columns
 from llegada.messaging.transaction import Transaction
 
-_KEEP = """
-insert into guest_messages (organization_id, provider_message_id, phone, name, body, media, at, reservation_id)
-select n.*, (
+_WHOSE = """
+select (
     select r.id from reservations r
     where r.organization_id = n.organization_id and r.guest_phone = n.phone
     order by (r.status in ('confirmed', 'notification_sent', 'checked_in')) desc, r.id desc limit 1
+) as reservation_id
+from unnest($1::bigint[], $2::text[]) with ordinality as n (organization_id, phone, place) order by n.place
+"""
+_KEEP = f"""
+with kept as (
+    insert into guest_messages (organization_id, provider_message_id, phone, name, body, media, at, reservation_id)
+    select * from unnest($10::bigint[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[],
+                         $16::timestamptz[], $17::bigint[])
+         as n (organization_id, provider_message_id, phone, name, body, media, at, reservation_id)
+    order by n.provider_message_id
+    on conflict (organization_id, provider_message_id) do nothing
+    returning organization_id, provider_message_id
 )
-from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
-     as n (organization_id, provider_message_id, phone, name, body, media, at)
-order by n.provider_message_id
-on conflict (organization_id, provider_message_id) do nothing
-returning provider_message_id, reservation_id
+insert into outbox ({COLUMNS})
+select {COLUMNS}
+from unnest($1::smallint[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::jsonb[], $7::bytea[],
+            $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::text[])
+     as o ({COLUMNS}, organization_id, provider_message_id)
+where exists (select from kept k
+              where (k.organization_id, k.provider_message_id) = (o.organization_id, o.provider_message_id))
 """
 _MARK = """
 update guest_messages set state = n.state, reply = coalesce(n.reply, guest_messages.reply), updated_at = now()
@@ -49,12 +64,21 @@ where organization_id = $1 and id = $2 and state in ('received', 'needs_staff') 
 _ANSWERING = frozenset({GuestMessageReceived.type, GuestReplyReady.type})
 
 
-async def keep(tx: Transaction, written: Sequence[GuestMessageReceived]) -> list[GuestMessageReceived]:
-    """Store messages, and find whose they are; returns those that were not known before."""
-    if not written:
-        return []
-    rows = await tx.fetch(
+async def whose(tx: Transaction, written: Sequence[GuestMessageReceived]) -> list[GuestMessageReceived]:
+    """The same messages with the reservation that their sender has, if any."""
+    rows = await tx.fetch(_WHOSE, [event.organization_id for event in written], [event.phone for event in written])
+    return [
+        event.model_copy(update={"reservation_id": _reservation(row["reservation_id"])})
+        for event, row in zip(written, rows, strict=True)
+    ]
+
+
+async def keep(tx: Transaction, heard: Sequence[tuple[GuestMessageReceived, OutboxMessage]]) -> None:
+    """Store messages, and publish those that were not known before: one statement, which may commit by itself."""
+    written = [event for event, _ in heard]
+    await tx.execute(
         _KEEP,
+        *columns([message for _, message in heard], repeat(None)),
         [event.organization_id for event in written],
         [event.provider_message_id for event in written],
         [event.phone for event in written],
@@ -62,13 +86,8 @@ async def keep(tx: Transaction, written: Sequence[GuestMessageReceived]) -> list
         [event.text for event in written],
         [event.media for event in written],
         [event.at for event in written],
+        [event.reservation_id for event in written],
     )
-    new = {row["provider_message_id"]: row["reservation_id"] for row in rows}
-    return [
-        event.model_copy(update={"reservation_id": _reservation(new[event.provider_message_id])})
-        for event in written
-        if event.provider_message_id in new
-    ]
 
 
 async def mark(tx: Transaction, events: Sequence[Event]) -> None:

@@ -57,13 +57,14 @@ async def receive(request: Request, part: TheParts) -> dict[str, bool]:
         raise Invalid(f"this is no notification of WhatsApp: {error.error_count()} errors") from error
     if news.unknown:
         log.warning("unknown_sender", phone_number_ids=sorted(news.unknown))
-    if news.written:
-        async with part.resources.database.transaction() as tx:
-            new = await conversations.keep(tx, news.written)
-            heard = [guest_message(event, request_id(request)) for event in new]
-            await outbox.add(tx, [*news.statuses, *heard])
-    elif news.statuses:
+    if news.statuses:
         await _publish(part, news.statuses)
+    if news.written:
+        async with part.resources.database.connection() as connection:
+            written = await conversations.whose(connection, news.written)
+            await conversations.keep(
+                connection, [(event, guest_message(event, request_id(request))) for event in written]
+            )
     return {"success": True}
 
 
