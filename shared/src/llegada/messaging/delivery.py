@@ -39,6 +39,7 @@ from llegada.messaging.inbox import Settled, Settlement, settle, settle_done
 from llegada.messaging.outcomes import Outcomes
 from llegada.messaging.subscription import Batch, Delivered, Published, Subscription
 from llegada.messaging.transaction import Database, Transaction, database_away
+from llegada.messaging.turns import Turns
 
 H = TypeVar("H")
 T = TypeVar("T")
@@ -79,7 +80,7 @@ class Consumer(Generic[H]):
         self._handlers = handlers
         self._database = database
         self._gate = Gate(service, database)
-        self._calls = asyncio.Semaphore(concurrency)
+        self._calls = Turns(concurrency)
         self._takes_batch = subscription.takes_batch
         self._changes = GroupCommit(self._change_state)
         self._types = event_types() if Event in subscription.consumes else {t.type: t for t in subscription.consumes}
@@ -124,7 +125,7 @@ class Consumer(Generic[H]):
                 failing = await self._hold(
                     partial(self._gate.enter, self.name, envelope.id, effect.way(), envelope.lane)
                 )
-                async with self._calls:
+                async with self._calls.turn(envelope.lane):
                     return await self._make_effect(effect, event, envelope, body, held_until, failing=failing)
             return await self._changes.submit(_Pending(Delivered(event, envelope), held_until))
         except Failure as failure:
