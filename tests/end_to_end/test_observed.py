@@ -37,7 +37,7 @@ def watched() -> Iterator[Watched]:
         traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_SCHEDULE_DELAY": "200"}
         with watched_system(traced) as (made, watch):
             desk = Desk(made)
-            dashboards.demo_load(made)
+            dashboards.demo_load(made, watch)
             yield Watched(made, watch, desk, collector)
             desk.close()
 
