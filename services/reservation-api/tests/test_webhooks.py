@@ -124,6 +124,27 @@ async def test_metas_handshake(client: httpx.AsyncClient) -> None:
     assert (await client.get(ADDRESS)).status_code == 401
 
 
+async def test_a_guests_message_that_is_told_twice_is_stored_and_published_once(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    message = {"from": "573001234567", "timestamp": "1790000000", "type": "text", "text": {"body": "hola"}}
+
+    async def tell(*numbers: int) -> None:
+        written = [{**message, "id": f"wamid.{number}"} for number in numbers]
+        value = {"metadata": {"phone_number_id": "100"}, "messages": written}
+        entry = {"changes": [{"field": "messages", "value": value}]}
+        content = json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
+        assert (await post(client, content)).status_code == 200
+
+    await tell(1)
+    await tell(1, 2)
+    async with database.connection() as connection:
+        rows = await connection.fetch("select body from outbox where type = 'guest.message_received' order by id")
+        stored = await connection.fetch("select provider_message_id from guest_messages order by 1")
+    assert [json.loads(row["body"])["provider_message_id"] for row in rows] == ["wamid.1", "wamid.2"]
+    assert [row["provider_message_id"] for row in stored] == ["wamid.1", "wamid.2"]
+
+
 async def test_a_guests_text_with_a_nul_is_taken_without_it(client: httpx.AsyncClient, database: Database) -> None:
     value = {
         "metadata": {"phone_number_id": "100"},

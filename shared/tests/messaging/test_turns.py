@@ -4,10 +4,11 @@ import asyncio
 
 from llegada.messaging.envelope import Lane
 from llegada.messaging.turns import Turns
+from llegada.testing.eventually import eventually
 
 
 class Callers:
-    """Each notes its name when its turn comes, and has it until it is let go."""
+    """Each notes its name when its turn comes, and has it until it is let go. They queue up in the order of `come`."""
 
     def __init__(self, count: int) -> None:
         self.turns = Turns(count)
@@ -29,46 +30,46 @@ class Callers:
             self._ends[name].set()
 
 
-async def settled() -> None:
-    """Everything that can go on has gone on."""
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
 async def test_what_is_interactive_goes_before_all_bulk_that_waits_longer() -> None:
     callers = Callers(2)
     bulk = [f"bulk {number}" for number in range(5)]
     tasks = [callers.come(name, Lane.BULK) for name in bulk]
-    await settled()
     tasks += [callers.come(name, Lane.INTERACTIVE) for name in ("staff 0", "staff 1")]
-    await settled()
-    assert callers.order == bulk[:2]
+    await eventually(lambda: callers.order == bulk[:2])
     callers.let_go("bulk 0")
-    await settled()
-    assert callers.order == [*bulk[:2], "staff 0"]
+    await eventually(lambda: callers.order == [*bulk[:2], "staff 0"])
     callers.let_go(*bulk, "staff 0", "staff 1")
     await asyncio.gather(*tasks)
     assert callers.order == [*bulk[:2], "staff 0", "staff 1", *bulk[2:]]
 
 
-async def test_who_gives_up_takes_no_turn_with_it() -> None:
+async def test_who_gives_up_waiting_takes_no_turn_with_it() -> None:
     callers = Callers(1)
     first, second, third = (callers.come(name, Lane.BULK) for name in ("first", "second", "third"))
-    await settled()
+    await eventually(lambda: callers.order == ["first"])
     second.cancel()
-    await settled()
+    await asyncio.wait([second])
     callers.let_go("first", "third")
     await asyncio.gather(first, third)
     assert callers.order == ["first", "third"]
-    fourth = callers.come("fourth", Lane.BULK)
-    await settled()
-    fifth = callers.come("fifth", Lane.BULK)
-    await settled()
-    callers.let_go("fourth")
-    await asyncio.wait([fourth])  # the fifth has its turn now, but has not run yet
-    fifth.cancel()
-    await asyncio.wait([fifth])
-    sixth = callers.come("sixth", Lane.BULK)
-    callers.let_go("sixth")
+
+
+async def test_who_is_cancelled_as_its_turn_comes_hands_it_on() -> None:
+    callers = Callers(1)
+    let_go, waiting = asyncio.Event(), list[asyncio.Task[None]]()
+
+    async def ends_and_cancels_the_next() -> None:
+        async with callers.turns.turn(Lane.BULK):
+            callers.order.append("first")
+            await let_go.wait()
+        waiting[0].cancel()  # has been given the turn, and has not run since
+
+    first = asyncio.create_task(ends_and_cancels_the_next())
+    waiting += [callers.come("second", Lane.BULK), callers.come("third", Lane.BULK)]
+    await eventually(lambda: callers.order == ["first"])
+    callers.let_go("third")
+    let_go.set()
     async with asyncio.timeout(5):
-        await sixth
+        await asyncio.gather(first, waiting[1])
+    assert waiting[0].cancelled()
+    assert callers.order == ["first", "third"]
