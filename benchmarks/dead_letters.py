@@ -12,7 +12,7 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,23 +69,15 @@ class Operator:
             taken.append(time.perf_counter() - started)
         return sorted(taken)[2]
 
-    def open(self) -> int:
-        return int(self.get("", pageSize=1)["meta"]["total"])
+    def total(self, state: str) -> int:
+        return int(self.get("", state=state, pageSize=1)["meta"]["total"])
 
     def until(self, count: int) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while self.open() < count:
-            if time.monotonic() > deadline:
-                raise AssertionError(f"only {self.open()} of {count} dead letters came")
-            time.sleep(0.5)
+        _patiently(lambda: self.total("open") >= count, f"{count} dead letters")
 
     def until_all_have_an_outcome(self) -> None:
         """Also those of a replay that stopped: what it had sent is tried again by itself, or waits for its turn."""
-        deadline = time.monotonic() + PATIENCE
-        while left := self.get("", state="replayed", pageSize=1)["meta"]["total"]:
-            if time.monotonic() > deadline:
-                raise AssertionError(f"{left} replayed messages have no outcome")
-            time.sleep(0.5)
+        _patiently(lambda: self.total("replayed") == 0, "an outcome of every replayed message")
 
     def refuse(self) -> None:
         self._sandbox.post("/_sandbox/faults", json=REFUSAL).raise_for_status()
@@ -119,6 +111,14 @@ class Operator:
     def _fingerprint(self) -> str:
         (group,) = self.get("/groups")["data"]
         return str(group["fingerprint"])
+
+
+def _patiently(check: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not check():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {PATIENCE:.0f} s: {what}")
+        time.sleep(0.5)
 
 
 @contextmanager
@@ -158,12 +158,12 @@ def measure(made: System, count: int, rate: int) -> Measured:
         found.stopped_after.append(_stopped(operator.replay(rate, refuse_after=count // 2)))
         operator.work()
         operator.until_all_have_an_outcome()
-        started, left = time.perf_counter(), operator.open()
+        started, left = time.perf_counter(), operator.total("open")
         ended = operator.replay(rate)
         found.a_second = left / (time.perf_counter() - started)
         operator.until_all_have_an_outcome()
     assert ended["state"] == "finished", ended
-    assert operator.open() == 0
+    assert operator.total("open") == 0
     found.links = operator.links()
     assert found.links == count, f"{count} reservations, but {found.links} links"
     return found

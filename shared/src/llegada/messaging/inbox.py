@@ -15,13 +15,12 @@ from uuid import UUID
 
 from llegada.messaging.effects import Closing
 from llegada.messaging.envelope import Envelope
-from llegada.messaging.outbox import COLUMNS, OutboxMessage, columns
+from llegada.messaging.outbox import ARRAYS, COLUMNS, OutboxMessage, columns
 from llegada.messaging.transaction import Transaction
 
 _OUT = f"""
     insert into outbox ({COLUMNS})
-    select o.* from unnest($1::smallint[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::jsonb[], $7::bytea[],
-                           $8::timestamptz[], $9::timestamptz[]) as o
+    select o.* from unnest({ARRAYS}) as o
     where exists (select from settled)
     returning id
 """

@@ -15,10 +15,12 @@ from llegada.messaging.transaction import Transaction
 LANES = {Lane.INTERACTIVE: 0, Lane.BULK: 1}
 
 COLUMNS = "lane, exchange, routing_key, message_id, type, properties, body, due_at, held_until"
-UNNEST = """
-select * from unnest($1::smallint[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::jsonb[], $7::bytea[],
-                     $8::timestamptz[], $9::timestamptz[])
+ARRAYS = """
+$1::smallint[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::jsonb[], $7::bytea[], $8::timestamptz[],
+$9::timestamptz[]
 """
+"""One for each of COLUMNS, as `columns` fills them; a statement that writes more counts on from here."""
+UNNEST = f"select * from unnest({ARRAYS})"
 INSERT = f"insert into outbox ({COLUMNS}) {UNNEST} returning id"
 
 
@@ -56,7 +58,7 @@ def dead_letter_message(service: str, envelope: Envelope, body: bytes) -> Outbox
 
 
 def columns(messages: Sequence[OutboxMessage], held: Iterable[datetime | None]) -> tuple[list[Any], ...]:
-    """The nine arrays of UNNEST. `held`, for each message: an inline dispatcher claims what it writes at birth."""
+    """The nine arrays of ARRAYS. `held`, for each message: an inline dispatcher claims what it writes at birth."""
     return (
         [LANES[m.envelope.lane] for m in messages],
         [m.exchange for m in messages],

@@ -15,7 +15,7 @@ from llegada.events.guest import (
 )
 from llegada.events.job import JobFailed, JobSkipped
 from llegada.events.types import ReservationId
-from llegada.messaging.outbox import COLUMNS, OutboxMessage, columns
+from llegada.messaging.outbox import ARRAYS, COLUMNS, OutboxMessage, columns
 from llegada.messaging.transaction import Transaction
 
 _WHOSE = """
@@ -38,8 +38,7 @@ with kept as (
 )
 insert into outbox ({COLUMNS})
 select {COLUMNS}
-from unnest($1::smallint[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::jsonb[], $7::bytea[],
-            $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::text[])
+from unnest({ARRAYS}, $10::bigint[], $11::text[])
      as o ({COLUMNS}, organization_id, provider_message_id)
 where exists (select from kept k
               where (k.organization_id, k.provider_message_id) = (o.organization_id, o.provider_message_id))

@@ -62,9 +62,8 @@ async def receive(request: Request, part: TheParts) -> dict[str, bool]:
     if news.written:
         async with part.resources.database.connection() as connection:
             written = await conversations.whose(connection, news.written)
-            await conversations.keep(
-                connection, [(event, guest_message(event, request_id(request))) for event in written]
-            )
+            heard = [(event, guest_message(event, request_id(request))) for event in written]
+            await conversations.keep(connection, heard)
     return {"success": True}
 
 
