@@ -4,13 +4,17 @@ import json
 import signal
 import socket
 import sys
+from contextlib import ExitStack, closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import psycopg
 import pytest
 
 from llegada_dev.cluster import dev_environment, installed_services, write_atomically
+from llegada_dev.database import Database
 from llegada_dev.ports import Ports, PortTaken, free_base
-from llegada_dev.server import ServerProcess, StartFailed
+from llegada_dev.server import ServerProcess, StartFailed, any_alive
 
 READY = "import pathlib, signal, sys; pathlib.Path(sys.argv[1]).touch(); signal.pause()"
 
@@ -65,6 +69,18 @@ def test_a_signal_reaches_the_whole_session(tmp_path: Path) -> None:
     process.signal(signal.SIGKILL)
     process.wait_stopped(10)
     assert not process.running
+
+
+def test_a_killed_database_leaves_no_process_and_starts_again_at_once() -> None:
+    with TemporaryDirectory(prefix="llegada-") as folder:
+        Path(folder).chmod(0o755)  # for the user that PostgreSQL runs as
+        database = Database(Path(folder), Ports(free_base()).database)
+        for _ in range(3):
+            database.start()
+            with ExitStack() as stack:
+                sessions = [stack.enter_context(closing(psycopg.connect(database.url))) for _ in range(20)]
+                database.kill()
+                assert not any_alive(session.info.backend_pid for session in sessions)
 
 
 def test_readers_see_the_old_file_or_the_new_one(tmp_path: Path) -> None:

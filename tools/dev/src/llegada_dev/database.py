@@ -3,12 +3,14 @@
 import os
 import signal
 import subprocess
+import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 
-from llegada_dev.server import ServerProcess, StartFailed
+from llegada_dev.server import ServerProcess, StartFailed, any_alive
 
 with warnings.catch_warnings():
     # At import it asks for the user's runtime directory, which we do not use; a machine without one gets a warning.
@@ -60,8 +62,19 @@ class Database:
         self._server.stop(20)
 
     def kill(self) -> None:
-        """kill -9 of all its processes, as a crash would; data stays."""
+        """kill -9 of all its processes, as a crash would; data stays. Returns when none is left.
+
+        Each has a session of its own, and holds the shared memory without which the next start is refused.
+        """
+        os.kill(self.pid, signal.SIGSTOP)  # it starts no more of them
+        children = subprocess.run(["pgrep", "-P", str(self.pid)], stdout=subprocess.PIPE, text=True, check=True)
+        pids = [int(pid) for pid in children.stdout.split()]
         self._server.kill()
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        while any_alive(pids):
+            time.sleep(0.02)
 
     def signal(self, number: signal.Signals) -> None:
         self._server.signal(number)

@@ -4,12 +4,19 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 
 class StartFailed(Exception):  # noqa: N818 - says what is the case
     """A process did not become ready; the message holds the last lines that it said."""
+
+
+def any_alive(pids: Iterable[int]) -> bool:
+    """A zombie is not: it holds nothing any more, and only waits for its parent to take notice."""
+    command = ["ps", "-o", "stat=", "-p", ",".join(map(str, pids))]
+    states = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout.split()
+    return any(not state.startswith("Z") for state in states)
 
 
 class ServerProcess:
