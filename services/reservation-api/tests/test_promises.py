@@ -9,6 +9,7 @@ import httpx
 import pytest
 from prometheus_client import REGISTRY
 
+from llegada.messaging.failures import OURS
 from llegada.messaging.transaction import Database
 from reservation_api.operations.business import measure
 from reservation_api.operations.promises import Promises
@@ -79,7 +80,14 @@ async def test_a_provider_that_is_down_excuses_and_a_bug_of_ours_does_not(
     database: Database, reservation: Reservation, promises: Promises
 ) -> None:
     await note(database, await reservation(), "job.retrying", 1, "provider_down", "bold does not answer")
-    await note(database, await reservation(), "job.retrying", 1, "transient", "unexpected KeyError in a.b")
+    await note(
+        database,
+        await reservation(),
+        "job.retrying",
+        1,
+        "transient",
+        f"{OURS}made an error of its own (KeyError in a.b)",
+    )
     await note(database, await reservation(), "job.failed", 1, "permanent", "no such template")
     assert await judged(promises, database, datetime.now(UTC) + LATER) == {"excused": 1, "late": 2}
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -18,6 +20,7 @@ from llegada.messaging.dead_letters import Keeper, read
 from llegada.messaging.failures import Credentials, Permanent
 from llegada.messaging.replays import NO_OUTCOME, Counts, End, Replayer, Send, Wait, plan
 from llegada.messaging.topology import UNROUTABLE
+from llegada.messaging.transaction import Database, Transaction
 from llegada.testing.eventually import eventually
 
 from .conftest import SCHEMA, SERVICE, Worker, created, enveloped
@@ -307,3 +310,30 @@ def test_the_next_step_of_a_replay(counts: Counts, waited: timedelta, expected: 
 
 def test_a_step_without_outcome_stops_the_replay() -> None:
     assert isinstance(plan(Counts(46, 1, 0, 0, 0), 50, NO_OUTCOME * 2), End)
+
+
+async def test_while_the_database_is_away_a_dead_letter_waits_instead_of_going_back_and_forth(worker: Worker) -> None:
+    """A queue has its limit of redeliveries, and nothing is behind the last one."""
+    away = Away(worker.database.engine, worker.database.schema)
+    letter = read(LETTERS, "", enveloped(created()), {}, b"{}")
+    keeping = asyncio.create_task(Keeper(away).keep(letter))
+    await eventually(lambda: away.refused >= 2)
+    assert not keeping.done()
+    away.back = True
+    await keeping
+    assert [row["message_id"] for row in await letters(worker)] == [letter.envelope.id]
+
+
+class Away(Database):
+    """A database that cannot be reached until it is `back`."""
+
+    back = False
+    refused = 0
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncGenerator[Transaction]:
+        if not self.back:
+            self.refused += 1
+            raise ConnectionRefusedError
+        async with super().connection() as connection:
+            yield connection

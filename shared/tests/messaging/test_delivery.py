@@ -16,6 +16,7 @@ from llegada.messaging.failures import (
     RateLimited,
     Transient,
 )
+from llegada.messaging.inbox import CLEAN
 
 from .conftest import Worker, created, enveloped
 
@@ -236,3 +237,19 @@ async def test_an_unexpected_error_inside_a_call_is_an_unknown_outcome(worker: W
     envelope = enveloped(created())
     await deliver(worker, envelope)
     assert [row["failure_class"] for row in await worker.inbox()] == ["outcome_unknown"]
+
+
+async def test_what_ended_thirty_days_ago_is_forgotten_unless_it_may_be_replayed(worker: Worker) -> None:
+    async with worker.database.transaction() as tx:
+        for age, outcome in ((29, "done"), (31, "done"), (31, "skipped"), (31, "dead"), (31, "waiting")):
+            for subscriber in ("a", "b"):
+                await tx.execute(
+                    "insert into inbox (subscriber, message_id, pass, attempt, outcome, settled_at)"
+                    " values ($1, gen_random_uuid(), 0, 1, $2, now() - $3 * interval '1 day')",
+                    subscriber,
+                    outcome,
+                    age,
+                )
+        await tx.execute(CLEAN)
+    left = [(row["subscriber"], row["outcome"]) for row in await worker.inbox()]
+    assert sorted(left) == [(s, outcome) for s in ("a", "b") for outcome in ("dead", "done", "waiting")]

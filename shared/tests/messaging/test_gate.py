@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from llegada.messaging.effects import Attempt
+from llegada.messaging.effects import Attempt, NotWanted
 from llegada.messaging.envelope import Lane
 from llegada.messaging.failures import OutcomeUnknown, Permanent, ProviderDown, SlotLater, Transient
 from llegada.messaging.gate import BULK_SHARE, FAILURES, Gate, Limit, Way
@@ -189,3 +189,13 @@ async def test_effects_inside_their_calls_are_bounded(worker: Worker) -> None:
     await asyncio.gather(*waiting)
     assert len(inside) == 5
     assert len(worker.probe.performed) == 8
+
+
+async def test_a_probe_that_made_no_call_is_given_back(worker: Worker) -> None:
+    gate, to = Gate(SERVICE, worker.database), Way("bold", "1")
+    await trip(gate, to)
+    await worker.database.fetchrow("update breakers set open_until = now()")
+    worker.probe.not_wanted = NotWanted("the reservation was cancelled")
+    await worker.link.deliver(enveloped(created()), created().model_dump_json().encode())
+    assert worker.probe.performed == []
+    assert await gate.enter(NAME, uuid4(), to, Lane.INTERACTIVE), "the next one may try"

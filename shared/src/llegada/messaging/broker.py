@@ -76,6 +76,7 @@ class Binding:
             for lane in Lane:
                 name = queue_name(service, consumer.subscription.action, lane)
                 self._subscribe(name, prefetch, partial(_deliver, consumer))
+        self._ends = frozenset(dead_letters.queues) if dead_letters is not None else frozenset()
         if dead_letters is not None:
             for name in dead_letters.queues:
                 self._subscribe(name, STATE_PREFETCH, partial(_keep, dead_letters.keeper, name))
@@ -143,10 +144,13 @@ class Binding:
         self._idle.clear()
         try:
             await settle(message)
-        except Exception:  # a bug in our own settling: the delivery limit ends it in the dead letters
+        except Exception:  # a bug in our own settling
             log.exception("settle_failed", queue=queue, message_id=message.message_id)
             await asyncio.sleep(1)
-            await message.nack(requeue=True)
+            if queue in self._ends:
+                await message.nack(requeue=True)  # where would it go? RabbitMQ 4.3 counts no nack
+            else:
+                await message.reject(requeue=True)  # the delivery limit ends it in the dead letters
         else:
             await message.ack()
             self.last_settled = time.monotonic()

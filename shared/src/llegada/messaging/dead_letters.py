@@ -17,7 +17,7 @@ from llegada.messaging.envelope import Envelope, Lane
 from llegada.messaging.group_commit import GroupCommit
 from llegada.messaging.outbox import LANES
 from llegada.messaging.topology import UNROUTABLE
-from llegada.messaging.transaction import Database
+from llegada.messaging.transaction import Database, outlasting
 
 Origin = Literal["settled", "broker", "unroutable"]
 
@@ -127,13 +127,17 @@ class Keeper:
         self._stored = GroupCommit(self._store)
 
     async def keep(self, letter: DeadLetter) -> None:
-        """Returns when it is committed."""
+        """Returns when it is committed; while the database is away it waits, and takes nothing more."""
         await self._stored.submit(letter)
 
     async def _store(self, letters: Sequence[DeadLetter]) -> list[None]:
-        rows = [_row(letter) for letter in letters]
-        async with self._database.connection() as connection:
-            await connection.execute(_STORE, *(list(column) for column in zip(*rows, strict=True)))
+        columns = [list(column) for column in zip(*map(_row, letters), strict=True)]
+
+        async def write() -> None:
+            async with self._database.connection() as connection:
+                await connection.execute(_STORE, *columns)
+
+        await outlasting(write)
         return [None] * len(letters)
 
 

@@ -32,20 +32,18 @@ from llegada.messaging.effects import (
     claim,
 )
 from llegada.messaging.envelope import Envelope
-from llegada.messaging.failures import Failure, LeaseHeld, OutcomeUnknown, Permanent, Transient, Undecodable
+from llegada.messaging.failures import OURS, Failure, LeaseHeld, OutcomeUnknown, Permanent, Transient, Undecodable
 from llegada.messaging.gate import Gate
 from llegada.messaging.group_commit import GroupCommit
 from llegada.messaging.inbox import Settled, Settlement, settle, settle_done
 from llegada.messaging.outcomes import Outcomes
 from llegada.messaging.subscription import Batch, Delivered, Published, Subscription
-from llegada.messaging.transaction import Database, Transaction, database_away
+from llegada.messaging.transaction import Database, Transaction, outlasting
 from llegada.messaging.turns import Turns
 
 H = TypeVar("H")
 T = TypeVar("T")
 log = structlog.get_logger()
-
-_HOLD_FIRST, _HOLD_LAST = 0.1, 5.0  # seconds between tries while the database is away
 
 
 @dataclass(frozen=True)
@@ -122,25 +120,28 @@ class Consumer(Generic[H]):
             if self._has_effect:
                 handler = cast("Callable[[H, Event], Effect[Any]]", self.subscription.handler)
                 effect = handler(self._handlers, event)
-                failing = await self._hold(
-                    partial(self._gate.enter, self.name, envelope.id, effect.way(), envelope.lane)
-                )
-                async with self._calls.turn(envelope.lane):
-                    return await self._make_effect(effect, event, envelope, body, held_until, failing=failing)
+                way = effect.way()
+                failing = await self._hold(partial(self._gate.enter, self.name, envelope.id, way, envelope.lane))
+                try:
+                    async with self._calls.turn(envelope.lane):
+                        return await self._make_effect(effect, event, envelope, body, held_until, failing=failing)
+                finally:
+                    if failing:
+                        await self._hold(partial(self._gate.leave, way))
             return await self._changes.submit(_Pending(Delivered(event, envelope), held_until))
         except Failure as failure:
             caught = failure
         except Exception as error:
             log.exception("handler_error")
             name = type(error).__name__
-            caught = Transient(f"the system made an error of its own ({name} in {self.name})", code=name)
+            caught = Transient(f"{OURS}made an error of its own ({name} in {self.name})", code=name)
         return await self._settle(self._failed(caught, event, envelope, body), held_until)
 
     def _decode(self, envelope: Envelope, body: bytes) -> Event:
         cls = self._types.get(envelope.type)
         if cls is None:
             raise Undecodable(
-                f"the system got a message that it does not know ({envelope.type!r} at {self.name})",
+                f"{OURS}got a message that it does not know ({envelope.type!r} at {self.name})",
                 code="unknown type",
             )
         try:
@@ -149,7 +150,7 @@ class Consumer(Generic[H]):
             first = error.errors(include_input=False, include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "body"
             raise Undecodable(
-                f"the system could not read a message ({envelope.type}: {where}: {first['msg']})", code="schema"
+                f"{OURS}could not read a message ({envelope.type}: {where}: {first['msg']})", code="schema"
             ) from error
 
     async def _change_state(self, batch: Sequence[_Pending]) -> list[tuple[str, list[int]]]:
@@ -282,7 +283,7 @@ class Consumer(Generic[H]):
 
     async def _perform(self, effect: Effect[Any], attempt: Attempt, lease_ends: float) -> Event:
         if time.monotonic() + CALL_LIMIT.total_seconds() > lease_ends:
-            raise Transient("the system was held up before it could begin", code="lease")
+            raise Transient(f"{OURS}was held up before it could begin", code="lease")
         try:
             return cast("Event", await _limited(effect.perform(attempt)))
         except Failure:
@@ -294,7 +295,7 @@ class Consumer(Generic[H]):
         except Exception as error:
             log.exception("effect_error")
             raise OutcomeUnknown(
-                f"the system made an error of its own ({type(error).__name__}); what was done is not known",
+                f"{OURS}made an error of its own ({type(error).__name__}); what was done is not known",
                 code=type(error).__name__,
             ) from error
 
@@ -319,21 +320,11 @@ class Consumer(Generic[H]):
         return (settlement.outcome if settled.applied else "duplicate"), settled.ids
 
     async def _hold(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Run a database operation, again and again while the database is away."""
-        delay = _HOLD_FIRST
-        while True:
-            try:
-                return await operation()
-            except Exception as error:
-                if not database_away(error):
-                    raise
-                log.warning("database_away", error=repr(error)[:200], next_try_seconds=delay)
-                self.holding += 1
-                try:
-                    await asyncio.sleep(delay)
-                finally:
-                    self.holding -= 1
-                delay = min(delay * 2, _HOLD_LAST)
+        """A database operation; counted in `holding` while the database is away."""
+        return await outlasting(operation, self._count_holding)
+
+    def _count_holding(self, change: int) -> None:
+        self.holding += change
 
 
 async def _limited(call: Awaitable[T]) -> T:

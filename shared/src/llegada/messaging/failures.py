@@ -22,6 +22,9 @@ from typing import ClassVar
 
 from llegada.messaging.retry import RetryPolicy, rung_at_least, rung_at_most
 
+OURS = "the system "
+"""How a reason begins that is no provider's fault, but ours."""
+
 
 class FailureClass(StrEnum):
     TRANSIENT = "transient"

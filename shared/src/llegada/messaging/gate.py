@@ -47,6 +47,7 @@ returning open_until > now() as is_open
 _WORKED = """
 update breakers set failures = 0, trips = 0, open_until = null, probe_until = null where key = $1 and failures > 0
 """
+_LEAVE = "update breakers set probe_until = null where key = $1 and probe_until is not null"
 CLEAN = """
 with old_slots as (delete from slots where at < now() - interval '1 day')
 delete from rate_limits where free_at < now() - interval '1 day'
@@ -130,6 +131,11 @@ class Gate:
         if row is not None and row["is_open"]:
             metrics.CIRCUIT_OPENED.labels(service=self._service, provider=way.provider).inc()
             log.warning("circuit_open", provider=way.provider, account=way.account)
+
+    async def leave(self, way: Way) -> None:
+        """Give back the probe: a delivery that passed the gate while the breaker counted failures has ended, perhaps
+        without any call. Until then nobody else may try."""
+        await self._database.fetchrow(_LEAVE, way.key)
 
     async def worked(self, way: Way) -> None:
         """The provider answered, whatever it said: close the breaker."""

@@ -66,6 +66,26 @@ out as ({_OUT})
 select exists (select from settled) as settled, exists (select from closed) as held, array(select id from out) as ids
 """
 
+KEPT_DAYS = 30
+CLEAN = f"""
+with recursive subscribers as (
+    (select subscriber from inbox order by subscriber limit 1)
+    union all
+    select (select i.subscriber from inbox i where i.subscriber > s.subscriber order by i.subscriber limit 1)
+    from subscribers s where s.subscriber is not null
+), old as (
+    select o.subscriber, o.message_id from subscribers s cross join lateral (
+        select i.subscriber, i.message_id from inbox i
+        where i.subscriber = s.subscriber and i.settled_at < now() - interval '{KEPT_DAYS} days'
+          and i.outcome in ('done', 'skipped')
+        order by i.settled_at limit 1000
+    ) o limit 1000
+)
+delete from inbox i using old where i.subscriber = old.subscriber and i.message_id = old.message_id
+"""
+"""A thousand of those that no copy will ask for any more; what is dead stays, somebody may replay it. Each subscriber's
+oldest are found by the index `inbox_recent`."""
+
 
 @dataclass(frozen=True)
 class Settlement:

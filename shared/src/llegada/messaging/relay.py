@@ -15,8 +15,7 @@ import asyncpg
 import structlog
 from aio_pika.exceptions import AMQPError
 
-from llegada.messaging import metrics, tracing
-from llegada.messaging.gate import CLEAN
+from llegada.messaging import gate, inbox, metrics, tracing
 from llegada.messaging.measure import Measures
 from llegada.messaging.publisher import Outgoing, Publisher, Receipt
 from llegada.messaging.transaction import Database, Transaction, database_away
@@ -122,7 +121,8 @@ class Relay:
     async def _beat(self, connection: Transaction) -> None:
         await connection.execute(_BEAT)
         await connection.execute(_RELEASE)
-        await connection.execute(CLEAN)
+        await connection.execute(gate.CLEAN)
+        await connection.execute(inbox.CLEAN)
         await self._measures.take(connection)
 
     async def _batch(self, connection: Transaction) -> int:

@@ -5,14 +5,20 @@ on hot paths are SQL text on the driver's connection; everything else uses `Data
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import asyncpg
+import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+_HOLD_FIRST, _HOLD_LAST = 0.1, 5.0  # seconds between tries while the database is away
 
 Transaction: TypeAlias = asyncpg.Connection
 """An asyncpg connection inside a transaction; parameters are `$1, $2 …`; jsonb is written as text and
@@ -28,7 +34,11 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Transaction]:
-        """A pooled connection in autocommit; a dead one is dropped from the pool, never handed out again."""
+        """A pooled connection in autocommit; a dead one is dropped from the pool, never handed out again.
+
+        Nor is one on which something was cut off by a cancellation: it may be in the middle of a transaction, and what
+        the next one commits by itself would not be.
+        """
         async with self.engine.connect() as pooled:
             raw = await pooled.get_raw_connection()
             connection = cast("Transaction", raw.driver_connection)
@@ -38,8 +48,8 @@ class Database:
                 connection = cast("Transaction", raw.driver_connection)
             try:
                 yield connection
-            except Exception as error:
-                if database_away(error):
+            except BaseException as error:
+                if database_away(error) or not isinstance(error, Exception):
                     await pooled.invalidate()
                 raise
             finally:
@@ -50,8 +60,8 @@ class Database:
     async def transaction(self, settings: str | None = None) -> AsyncGenerator[Transaction]:
         """A transaction; `settings` is SQL that begins it (`set local …`), in the same round trip."""
         async with self.connection() as connection:
-            await connection.execute(f"begin; {settings or ''}")
             try:
+                await connection.execute(f"begin; {settings or ''}")
                 yield connection
             except BaseException:
                 if not connection.is_closed():
@@ -74,6 +84,27 @@ class Database:
                 return False
             raise
         return True
+
+
+async def outlasting(operation: Callable[[], Awaitable[T]], waiting: Callable[[int], None] = lambda _: None) -> T:
+    """Run a database operation, again and again while the database is away.
+
+    `waiting` is told 1 when a pause begins, and -1 when it ends.
+    """
+    delay = _HOLD_FIRST
+    while True:
+        try:
+            return await operation()
+        except Exception as error:
+            if not database_away(error):
+                raise
+            log.warning("database_away", error=repr(error)[:200], next_try_seconds=delay)
+            waiting(1)
+            try:
+                await asyncio.sleep(delay)
+            finally:
+                waiting(-1)
+            delay = min(delay * 2, _HOLD_LAST)
 
 
 def containing(text: str | None) -> str | None:

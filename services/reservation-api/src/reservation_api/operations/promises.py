@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
+from llegada.messaging.failures import OURS
 from llegada.messaging.transaction import Database
 from reservation_api.operations import metrics
 
 PROMISE = timedelta(seconds=120)
 _MOST = 5000
 _START = "select coalesce((select id from reservations where created_at <= $1 order by id desc limit 1), 0)"
-_JUDGE = """
+_JUDGE = f"""
 select r.id, r.created_at,
        (select min(happened_at) from timeline t
         where t.reservation_id = r.id and t.type = 'notification.sent') as sent_at,
@@ -22,11 +23,11 @@ select r.id, r.created_at,
            select from timeline t
            where t.reservation_id = r.id and t.type in ('job.retrying', 'job.failed')
              and t.summary ->> 'errorClass' in ('transient', 'rate_limited', 'provider_down', 'outcome_unknown')
-             and t.summary ->> 'reason' not like 'unexpected %'
+             and t.summary ->> 'reason' not like '{OURS}%'
        ) as excused
 from reservations r where r.id > $1 order by r.id limit $2
 """
-"""`unexpected …` is what a delivery says of a bug of ours (messaging.delivery): no provider's fault."""
+"""Nothing in here excuses what we did ourselves, whatever class it has."""
 
 
 class Promises:
