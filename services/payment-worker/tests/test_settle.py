@@ -237,3 +237,14 @@ async def test_bold_being_away_is_asked_again_later(payments: Payments, database
     )
     assert await ask(payments, database, away) == 0
     assert await ask(payments, database, bold([notification()])) == 1
+
+
+async def test_a_paid_link_is_asked_about_until_its_payment_is_known(payments: Payments, database: Database) -> None:
+    """Bold's notifications may come later than its link's status."""
+    await remember(payments, database, linked())
+    assert await ask(payments, database, bold([])) == 0
+    assert await ask(payments, database, bold([{"odd": 1}])) == 0
+    assert await ask(payments, database, bold([notification()])) == 1
+    row = await database.fetchrow("select closed from links")
+    assert row is not None
+    assert row["closed"]

@@ -53,7 +53,9 @@ async def _ask(payments: Payments, store: Store, bold: Bold, link: OpenLink) -> 
                 )
                 await outbox.add(tx, [outbox.event_message(said, envelope)])
                 found += 1
-        if status in _FINAL:
+        if status == "PAID" and not await store.payment_known(tx, link):
+            log.warning("paid_without_payment", link=link.link_id, notifications=len(told))  # asked again after `every`
+        elif status in _FINAL:
             await store.close(tx, link)
     if found:
         log.warning("webhook_missed", link=link.link_id, found=found)

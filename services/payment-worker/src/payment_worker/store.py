@@ -36,6 +36,10 @@ where link_id in (
 returning link_id, organization_id, reference
 """
 _CLOSE = "update links set closed = true where link_id = $1"
+_PAYMENT_KNOWN = """
+select exists (select from links l join payments p on p.reservation_id = l.reservation_id
+               where l.link_id = $1 and p.state in ('approved', 'voided'))
+"""
 _BEFORE_CALLING = """
 select b.link_intent, b.ended, b.asked,
        (select coalesce(sum(total), 0)::bigint from payments p
@@ -158,6 +162,10 @@ class Store:
     async def close(self, tx: Transaction, link: OpenLink) -> None:
         """Nothing more can happen to it."""
         await tx.execute(_CLOSE, link.link_id)
+
+    async def payment_known(self, tx: Transaction, link: OpenLink) -> bool:
+        """Whether a payment of its reservation has been recorded."""
+        return bool(await tx.fetchval(_PAYMENT_KNOWN, link.link_id))
 
     async def forget(self, organization_id: int) -> None:
         """What is left of synthetic reservations that have been through for a while."""
