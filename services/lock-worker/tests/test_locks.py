@@ -331,3 +331,21 @@ def test_chosen_digits_are_never_too_simple() -> None:
         assert len(found) == 6
         assert found[0] != "0"
         assert len(set(found)) > 2
+
+
+async def test_a_later_attempt_to_set_a_code_is_seen_by_the_end_as_the_first_is(place: Place) -> None:
+    place.wire.lose = ["add", "add"]
+    with pytest.raises(OutcomeUnknown):
+        await place.issue(event())
+    await place.database.fetchrow("update passcodes set updated_at = now() - interval '1 hour'")
+    with pytest.raises(OutcomeUnknown):
+        await place.issue(event(), 2)
+    with pytest.raises(NotYetKnown):
+        await place.revoke(cancelled())
+
+
+async def test_once_the_stay_has_ended_no_code_is_set_that_was_planned_before(place: Place) -> None:
+    (row, *_) = await place.store.plan(1, 17, 1, await place.store.locks(1, "204"), (NOW, NOW + timedelta(days=2)))
+    assert await place.store.begin(row)
+    await place.store.end(1, 17, "the reservation was cancelled")
+    assert not await place.store.begin(row)

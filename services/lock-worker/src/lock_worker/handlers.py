@@ -29,6 +29,8 @@ from lock_worker.ttlock import ALREADY_GONE, NEVER_USED, SAME_CODE, WINDOW_USED,
 log = structlog.get_logger()
 Wish = ReservationCheckedIn | ReservationContactUpdated | ReservationPinRequested
 End = ReservationCancelled | ReservationCheckedOut
+_ENDED = "the stay has ended meanwhile"
+"""The next attempt is skipped with the reason."""
 _SETTINGS = "Add the room's lock, or everybody's, to the organization's settings, and ask for a new code."
 
 
@@ -145,13 +147,15 @@ class Issue(_AtLocks):
             self._organization, event.reservation_id, event.passcode_intent or 0, locks, period
         )
         if not rows:
-            raise Transient("the stay has ended meanwhile", code="ended")  # the next attempt is skipped with the reason
+            raise Transient(_ENDED, code="ended")
         for row in rows:
             if row.state == "intended":
                 await self._set(row)
         return await self._issued()
 
     async def _set(self, row: Row) -> None:
+        if not await self._store.begin(row):
+            raise Transient(_ENDED, code="ended")
         try:
             if row.gateway is None:
                 known = await self._ttlock.get(self._organization, row.lock_id, row.name, row.period)

@@ -42,6 +42,7 @@ where reservation_id = $1 and intent = $2 and lock_id = $3
 _STATE = """
 update passcodes set state = $4, updated_at = now() where reservation_id = $1 and intent = $2 and lock_id = $3
 """
+_TOUCH = "update passcodes set updated_at = now() where reservation_id = $1 and intent = $2 and lock_id = $3"
 _RECODE = """
 update passcodes set code = $4, ends_at = $5 where reservation_id = $1 and intent = $2 and lock_id = $3
 """
@@ -170,6 +171,18 @@ class Store:
 
     async def set(self, row: Row, passcode_id: int, code: str) -> None:
         await self._execute(_SET, row.reservation_id, row.intent, row.lock_id, passcode_id, code)
+
+    async def begin(self, row: Row) -> bool:
+        """A call that sets it begins; False once the stay is over.
+
+        The end either comes first, and is seen here, or sees when the call began, and waits for it.
+        """
+        async with self._database.transaction() as tx:
+            stay = await tx.fetchrow(f"{_STAY} for update", row.reservation_id, row.organization_id)
+            if stay is None or stay["ended"] is not None:
+                return False
+            await tx.execute(_TOUCH, row.reservation_id, row.intent, row.lock_id)
+            return True
 
     async def mark(self, row: Row, state: str) -> None:
         await self._execute(_STATE, row.reservation_id, row.intent, row.lock_id, state)
