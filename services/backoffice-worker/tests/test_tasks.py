@@ -199,3 +199,14 @@ async def test_an_organizations_own_rules_replace_the_defaults_and_the_newest_wi
     assert task.title == {"es": "Toallas: 204"}
     stranger = await office.take(booking(ReservationCreated, organization_id=2))
     assert [event.rule for event in stranger] == ["check_in"]
+
+
+async def test_deadlines_that_were_told_of_do_not_stand_before_those_that_were_not(
+    office: Office, database: Database
+) -> None:
+    await database.fetchrow(
+        "insert into deadlines (organization_id, reservation_id, movement, due_at, told)"
+        " select 2, n, 'entry', now() - interval '1 day', '{sire_deadline}' from generate_series(1000, 1600) n"
+    )
+    await office.take(filed(SireFilingPrepared, datetime.now(UTC) + timedelta(hours=2)))
+    assert [task.reservation_id for task in await office.remind(datetime.now(UTC))] == [17]

@@ -65,7 +65,7 @@ _MEET = "update deadlines set met = true where organization_id = $1 and reservat
 _OPEN_DEADLINES = """
 select organization_id, reservation_id, movement, due_at, told from deadlines
 where not met and due_at between now() - interval '2 days' and now() + interval '7 days'
-order by due_at limit 500 for update skip locked
+order by cardinality(told), due_at limit 500 for update skip locked
 """
 _TELL = """
 update deadlines set told = told || $4::text[] where organization_id = $1 and reservation_id = $2 and movement = $3
