@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl
 
 import httpx
 import pytest
@@ -51,11 +51,17 @@ class Wire(httpx.AsyncBaseTransport):
     def __init__(self, sandbox: Sandbox) -> None:
         self._inner = httpx.ASGITransport(Starlette(routes=sandbox.routes()))
         self.lose: list[str] = []
+        self.refuse: dict[tuple[str, int], int] = {}
+        """(operation, lock) → what TTLock says instead of doing it."""
         self.asked: list[str] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        answer = await self._inner.handle_async_request(request)
         operation = request.url.path.rsplit("/", 1)[1]
+        form = dict(parse_qsl((await request.aread()).decode()))
+        refused = self.refuse.get((operation, int(form.get("lockId", 0))))
+        if refused is not None:
+            return httpx.Response(200, json={"errcode": refused, "errmsg": "refused"})
+        answer = await self._inner.handle_async_request(request)
         self.asked.append(operation)
         if operation in self.lose:
             self.lose.remove(operation)
@@ -349,3 +355,49 @@ async def test_once_the_stay_has_ended_no_code_is_set_that_was_planned_before(pl
     assert await place.store.begin(row)
     await place.store.end(1, 17, "the reservation was cancelled")
     assert not await place.store.begin(row)
+
+
+GONE, NO_GATEWAY = -1003, -2012
+
+
+async def test_an_older_code_at_a_lock_that_is_gone_keeps_nobody_from_the_new_one(place: Place) -> None:
+    """The lock broke, another took its place, and the guest got a new code."""
+    await place.issue(event())
+    await place.configure(DOOR, {**ROOM, "lock_id": 9}, revision=2)
+    place.wire.refuse = {("delete", 2): GONE}
+    second = await place.issue(event(ReservationPinRequested, 2))
+    assert [code.lock_name for code in second.passcodes] == ["Front door", "Room 204"]
+    assert (await place.revoke(cancelled())).lock_names == ("Front door", "Room 204")
+
+
+async def test_an_older_code_that_no_gateway_reaches_is_tried_again_and_then_the_new_one_is_told(place: Place) -> None:
+    await place.issue(event())
+    place.wire.refuse = {("delete", 2): NO_GATEWAY}
+    for number in (1, 2):
+        with pytest.raises(Transient):
+            await place.issue(event(ReservationPinRequested, 2), number)
+    assert len((await place.issue(event(ReservationPinRequested, 2), 3)).passcodes) == 2
+    place.wire.refuse.clear()
+    await place.revoke(cancelled())
+    assert place.at(1) == place.at(2) == [], "the end of the stay took the older one away too"
+
+
+async def test_one_locks_trouble_leaves_no_other_lock_open_after_the_end(place: Place) -> None:
+    await place.issue(event())
+    place.wire.refuse = {("delete", 1): NO_GATEWAY}
+    with pytest.raises(Transient):
+        await place.revoke(cancelled())
+    assert place.at(2) == []
+    place.wire.refuse.clear()
+    await place.revoke(cancelled())
+    assert place.at(1) == []
+
+
+async def test_a_used_code_of_an_offline_lock_cannot_be_deleted_and_is_left_to_ttlock(place: Place) -> None:
+    await place.configure(OFFLINE, revision=2)
+    await place.issue(event())
+    place.wire.refuse = {("delete", 3): NO_GATEWAY}
+    assert (await place.revoke(cancelled())).lock_names == ("Locker",)
+    row = await place.database.fetchrow("select state from passcodes")
+    assert row is not None
+    assert row["state"] == "left"

@@ -19,18 +19,28 @@ from llegada.events.reservation import (
     ReservationPinRequested,
 )
 from llegada.messaging.effects import LEASE, Attempt, Effect, EffectKey, Found, NotWanted, SendAgain
-from llegada.messaging.failures import NotYetKnown, Permanent, Transient
+from llegada.messaging.failures import (
+    Credentials,
+    Failure,
+    NotYetKnown,
+    OutcomeUnknown,
+    Permanent,
+    Transient,
+    Wait,
+)
 from llegada.messaging.gate import Way
 from llegada.messaging.transaction import Transaction
 from lock_worker.passcodes import window
 from lock_worker.store import Row, Store
-from lock_worker.ttlock import ALREADY_GONE, NEVER_USED, SAME_CODE, WINDOW_USED, TTLock
+from lock_worker.ttlock import ALREADY_GONE, NEVER_USED, NO_LOCK, NO_WAY, SAME_CODE, WINDOW_USED, TTLock
 
 log = structlog.get_logger()
 Wish = ReservationCheckedIn | ReservationContactUpdated | ReservationPinRequested
 End = ReservationCancelled | ReservationCheckedOut
 _ENDED = "the stay has ended meanwhile"
 """The next attempt is skipped with the reason."""
+_TRIES = 3
+"""Attempts after which a new code is told, although an older one could not be taken away."""
 _SETTINGS = "Add the room's lock, or everybody's, to the organization's settings, and ask for a new code."
 
 
@@ -101,12 +111,13 @@ class _AtLocks:
             else:
                 async with self._store.lease(f"gateway/{self._organization}/{row.gateway}"):
                     await self._ttlock.delete(self._organization, row.lock_id, row.passcode_id)
-        except Permanent as failure:
-            if failure.code not in (ALREADY_GONE, NEVER_USED):
+        except Failure as failure:
+            unreachable = failure.code == NO_LOCK or (failure.code in NO_WAY and row.gateway is None)
+            if failure.code not in (ALREADY_GONE, NEVER_USED) and not unreachable:
                 raise
-            if failure.code == NEVER_USED:  # TTLock suspends it by itself 24 hours after its start
+            if failure.code != ALREADY_GONE:  # a code that was never used TTLock suspends 24 hours after its start
                 state = "left"
-                log.warning("passcode_left", lock=row.lock_id, name=row.name)
+                log.warning("passcode_left", lock=row.lock_id, name=row.name, code=failure.code)
         await self._store.mark(row, state)
 
 
@@ -129,14 +140,14 @@ class Issue(_AtLocks):
             return NotWanted(stay.ended)
         return NotWanted("a newer code was asked for") if stay.newest_intent > intent else None
 
-    async def look_up(self, _attempt: Attempt) -> Found | SendAgain:
+    async def look_up(self, attempt: Attempt) -> Found | SendAgain:
         rows = await self._store.planned(self._organization, self._event.reservation_id, self._event.passcode_intent)
         there = [row.state == "set" or await self.adopt(row) for row in rows]
         if not rows or not all(there):
             return SendAgain("the lock does not have the code")
-        return Found(await self._issued())
+        return Found(await self._issued(attempt))
 
-    async def perform(self, _attempt: Attempt) -> PasscodeIssued:
+    async def perform(self, attempt: Attempt) -> PasscodeIssued:
         event = self._event
         locks = await self._store.locks(self._organization, event.stay.room)
         if not locks:
@@ -151,7 +162,7 @@ class Issue(_AtLocks):
         for row in rows:
             if row.state == "intended":
                 await self._set(row)
-        return await self._issued()
+        return await self._issued(attempt)
 
     async def _set(self, row: Row) -> None:
         if not await self._store.begin(row):
@@ -172,17 +183,32 @@ class Issue(_AtLocks):
                 await self._store.recode(row)
                 raise Transient(f"{failure.reason}; another one is tried", code=failure.code) from failure
 
-    async def _issued(self) -> PasscodeIssued:
-        """The codes of this intent; those of older ones are taken away, now that the new ones open."""
+    async def _issued(self, attempt: Attempt) -> PasscodeIssued:
+        """The codes of this intent; those of older ones are taken away, now that the new ones open.
+
+        One that cannot be taken away does not keep the guest from the new one: the end of the stay tries again.
+        """
         event, intent = self._event, self._event.passcode_intent or 0
         rows = await self._store.planned(self._organization, event.reservation_id)
         for row in rows:
             if row.intent < intent and row.state == "set":
-                await self.delete(row)
+                await self._delete_older(row, attempt)
         codes = tuple(row.shown() for row in rows if row.intent == intent)
         return PasscodeIssued(
             organization_id=event.organization_id, reservation_id=event.reservation_id, intent=intent, passcodes=codes
         )
+
+    async def _delete_older(self, row: Row, attempt: Attempt) -> None:
+        try:
+            await self.delete(row)
+        except Wait:
+            raise
+        except Failure as failure:
+            if isinstance(failure, Transient | OutcomeUnknown) and attempt.number < _TRIES:
+                raise
+            log.warning(
+                "older_passcode_stays", lock=row.lock_id, name=row.name, reason=failure.reason, code=failure.code
+            )
 
 
 class Revoke(_AtLocks):
@@ -205,12 +231,17 @@ class Revoke(_AtLocks):
     async def perform(self, _attempt: Attempt) -> PasscodeRevoked:
         """First the stay is over, so that no code is planned any more; then what is there goes."""
         rows = await self._store.end(self._organization, self._event.reservation_id, ended(self._event))
-        names = []
+        names, failures = [], []
         for row in rows:
-            known = await self._settled(row) if row.state == "intended" else row
-            if known is not None and known.state == "set":
-                await self.delete(known)
-                names.append(known.lock_name)
+            try:
+                known = await self._settled(row) if row.state == "intended" else row
+                if known is not None and known.state == "set":
+                    await self.delete(known)
+                    names.append(known.lock_name)
+            except Failure as failure:  # one lock's trouble does not leave the others open
+                failures.append(failure)
+        if failures:
+            raise min(failures, key=lambda failure: isinstance(failure, Permanent | Credentials))
         event = self._event
         return PasscodeRevoked(
             organization_id=event.organization_id,

@@ -18,6 +18,9 @@ from llegada.runtime.http import ProviderClient, retry_after
 from lock_worker.store import Store, Token
 
 ALREADY_GONE, NEVER_USED, SAME_CODE, WINDOW_USED = "-2009", "-3008", "-3007", "-1026"
+NO_LOCK = "-1003"
+NO_WAY = frozenset({"-2012", "-4037"})
+"""No gateway reaches the lock."""
 _NO_TOKEN = frozenset({10003, 10004})
 _BAD_REFRESH = frozenset({10003, 10004, 10011})
 _BY_GATEWAY = "2"
