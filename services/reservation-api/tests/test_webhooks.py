@@ -166,3 +166,29 @@ async def test_a_guests_text_with_a_nul_is_taken_without_it(client: httpx.AsyncC
         (row,) = await connection.fetch("select body from outbox where type = 'guest.message_received'")
     event = json.loads(row["body"])
     assert (event["name"], event["text"]) == ("Ana", "ab")
+
+
+async def test_one_update_of_another_shape_keeps_no_other_from_being_heard(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    written = {
+        "id": "wamid.m",
+        "from": "573001234567",
+        "timestamp": "1790000000",
+        "type": "text",
+        "text": {"body": "a"},
+    }
+    strange = {**written, "id": "wamid.n", "from": None, "user_id": "CO.1"}
+    value = {
+        "metadata": {"phone_number_id": "100"},
+        "contacts": [{"user_id": "CO.1"}, {"wa_id": "573001234567", "profile": {"name": "Ana"}}],
+        "messages": [strange, written],
+        "statuses": [{"id": "wamid.x"}, status()],
+    }
+    entry = {"changes": [{"field": "messages", "value": value}]}
+    content = json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
+    assert (await post(client, content)).status_code == 200
+    assert len(await events(database)) == 1
+    async with database.connection() as connection:
+        rows = await connection.fetch("select body from outbox where type = 'guest.message_received'")
+    assert [json.loads(row["body"])["name"] for row in rows] == ["Ana"]

@@ -6,19 +6,23 @@ Source: developers.facebook.com/documentation/business-messaging/whatsapp/webhoo
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 from uuid import uuid5
 
-from pydantic import BaseModel, Field, StringConstraints
+import structlog
+from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from llegada.events.guest import GuestMessageReceived
 from llegada.events.notification import DeliveryStatus, NotificationStatus
 from llegada.events.types import OrganizationId
 from llegada.messaging.envelope import NAMESPACE, Lane, first
 from llegada.messaging.outbox import OutboxMessage, event_message
+
+log = structlog.get_logger()
+M = TypeVar("M", bound=BaseModel)
 
 SOURCE = "reservation-api"
 _OURS = re.compile(r"^[A-Za-z0-9_-]{1,100}$")  # effects.Attempt.reference; kinds have underscores
@@ -56,7 +60,8 @@ class _Profile(BaseModel):
 
 
 class _Contact(BaseModel):
-    wa_id: str
+    wa_id: str | None = None
+    """Newer contacts may have a `user_id` alone."""
     profile: _Profile = _Profile()
 
 
@@ -66,9 +71,10 @@ class _Metadata(BaseModel):
 
 class _Value(BaseModel):
     metadata: _Metadata
-    statuses: list[_Status] = Field(default_factory=list)
-    messages: list[_Inbound] = Field(default_factory=list)
-    contacts: list[_Contact] = Field(default_factory=list)
+    statuses: list[Any] = Field(default_factory=list)
+    messages: list[Any] = Field(default_factory=list)
+    contacts: list[Any] = Field(default_factory=list)
+    """Read one by one: what one of a thousand has of its own must not keep the others from being heard."""
 
 
 class _Change(BaseModel):
@@ -116,13 +122,22 @@ def messages(notification: Notification, numbers: Mapping[str, int], correlation
         if number not in numbers:
             unknown.add(number)
             continue
-        for status in value.statuses:
+        for status in _each(_Status, value.statuses):
             if status.status in _KNOWN:
                 found[f"{status.id}|{status.status}"] = _message(status, numbers[number], correlation_id)
-        names = {contact.wa_id: contact.profile.name for contact in value.contacts}
-        for inbound in value.messages:
+        names = {contact.wa_id: contact.profile.name for contact in _each(_Contact, value.contacts)}
+        for inbound in _each(_Inbound, value.messages):
             written[inbound.id] = _written(inbound, names.get(inbound.sender, ""), numbers[number])
     return News(list(found.values()), list(written.values()), unknown)
+
+
+def _each(cls: type[M], items: Iterable[object]) -> Iterator[M]:
+    for item in items:
+        try:
+            yield cls.model_validate(item)
+        except ValidationError as error:
+            where = [".".join(map(str, problem["loc"])) for problem in error.errors(include_input=False)]
+            log.warning("update_of_unknown_shape", what=cls.__name__.strip("_").lower(), fields=where)
 
 
 def _written(inbound: _Inbound, name: str, organization: int) -> GuestMessageReceived:
