@@ -39,6 +39,7 @@ from reservation_api.webhooks import bold, whatsapp
 from sire_worker.filing import Property, check
 
 ZONE = ZoneInfo("America/Bogota")
+NOW = datetime(2026, 11, 30, 12, tzinfo=ZONE)
 NOON = datetime(2026, 12, 1, 12, tzinfo=ZONE)
 PHONE = Contact(phone="+573001234567")
 
@@ -71,21 +72,21 @@ def held(**changes: Any) -> Held:
         "channels": (Channel.WHATSAPP,),
         "check_in_time": time(15),
         "check_out_time": time(11),
-        "has_locks": True,
+        "lock_rooms": ((),),
         "has_sire": True,
     }
     return Held(**{**known, **changes})
 
 
 def contact_changed(number: int) -> ReservationContactUpdated:
-    event = change_contact(held(), Contact(phone=f"+57300000000{number}")).event
+    event = change_contact(held(), Contact(phone=f"+57300000000{number}"), NOW).event
     assert isinstance(event, ReservationContactUpdated)
     return event
 
 
 def test_fault_1_nothing_is_called_sent_before_it_was_sent_and_each_step_is_noted() -> None:
     """Also: tests/end_to_end/test_jobs_under_faults.py, J3-ttlock-killed: one code, one message."""
-    outcome = change_contact(held(), Contact(phone="+573000000001"))
+    outcome = change_contact(held(), Contact(phone="+573000000001"), NOW)
     assert not {"status", "sent_message", "sent_message_at"} & set(outcome.changes)
     steps = outcome.steps_after(held().steps)
     assert {steps[name].state.value for name in (PAYMENT_LINK, PASSCODE, WELCOME)} == {"pending"}
@@ -165,7 +166,7 @@ def test_fault_7_contracts_are_the_providers_own() -> None:
 
 @pytest.mark.parametrize("amount", [10_000, 180_000, 7_654_321])
 def test_fault_8_a_guest_is_asked_for_the_bookings_own_amount(amount: int) -> None:
-    event = change_contact(held(amount=amount), Contact(phone="+573000000001")).event
+    event = change_contact(held(amount=amount), Contact(phone="+573000000001"), NOW).event
     assert isinstance(event, ReservationContactUpdated)
     assert event.amount == Money(amount=amount)
 
@@ -173,9 +174,9 @@ def test_fault_8_a_guest_is_asked_for_the_bookings_own_amount(amount: int) -> No
 def test_fault_9_a_second_genuine_wish_is_worked() -> None:
     """Each has an intent and an id of its own; a repetition of one of them is told by that id."""
     before = held()
-    once = change_contact(before, Contact(phone="+573000000001"))
+    once = change_contact(before, Contact(phone="+573000000001"), NOW)
     after = held(contact=Contact(phone="+573000000001"), contact_version=2, steps=once.steps_after(before.steps))
-    twice = change_contact(after, Contact(phone="+573000000002"))
+    twice = change_contact(after, Contact(phone="+573000000002"), NOW)
     assert isinstance(once.event, ReservationContactUpdated)
     assert isinstance(twice.event, ReservationContactUpdated)
     assert (once.event.welcome_intent, twice.event.welcome_intent) == (1, 2)

@@ -1,14 +1,23 @@
 """What check-in wants of the lock, whatever the time of day."""
 
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from llegada.events.reservation import PASSCODE, ReservationCheckedIn
+from llegada.events.event import StepReport, StepState
+from llegada.events.reservation import (
+    PASSCODE,
+    PIN,
+    ReservationCheckedIn,
+    ReservationContactUpdated,
+    ReservationPinRequested,
+)
 from llegada.events.types import Channel, Contact
-from reservation_api.reservations.stay import Held, check_in
+from reservation_api.problems import Conflict
+from reservation_api.reservations.stay import Held, change_contact, check_in, new_pin
 from reservation_api.timeline.steps import Step
 
 ZONE = ZoneInfo("America/Bogota")
@@ -46,7 +55,7 @@ def held(code_opens: datetime | None, wanted: int = 1) -> Held:
         channels=(Channel.WHATSAPP,),
         check_in_time=time(15),
         check_out_time=time(11),
-        has_locks=True,
+        lock_rooms=((),),
         has_sire=False,
     )
 
@@ -76,3 +85,67 @@ def test_whoever_has_no_code_yet_gets_the_first() -> None:
     event = check_in(held(None, wanted=0), None, None, PLANNED - HOUR).event
     assert isinstance(event, ReservationCheckedIn)
     assert event.passcode_intent == 1
+
+
+OTHER = Contact(phone="+573009999999")
+IN_HOUSE = replace(held(PLANNED - 4 * HOUR), status="checked_in")
+
+
+def test_a_guest_who_is_here_gets_a_code_that_opens_now() -> None:
+    """Arrived hours early; then the phone number was corrected, or the code was asked for anew."""
+    early = PLANNED - 4 * HOUR
+    changed, asked = change_contact(IN_HOUSE, OTHER, early).event, new_pin(IN_HOUSE, early).event
+    assert isinstance(changed, ReservationContactUpdated)
+    assert isinstance(asked, ReservationPinRequested)
+    assert changed.stay is not None
+    assert changed.stay.starts_at == asked.stay.starts_at == early
+
+
+def test_whoever_comes_later_gets_a_code_from_the_planned_hour_on() -> None:
+    changed = change_contact(held(PLANNED), OTHER, PLANNED - 30 * HOUR).event
+    assert isinstance(changed, ReservationContactUpdated)
+    assert changed.stay is not None
+    assert changed.stay.starts_at == PLANNED
+
+
+def test_a_code_never_begins_a_day_ago() -> None:
+    """TTLock suspends a computed code that nobody uses within 24 hours of its start."""
+    asked = new_pin(IN_HOUSE, PLANNED + 30 * HOUR).event
+    assert isinstance(asked, ReservationPinRequested)
+    assert asked.stay.starts_at == PLANNED + 30 * HOUR
+    late = check_in(held(PLANNED), "204", None, PLANNED + 30 * HOUR).event
+    assert isinstance(late, ReservationCheckedIn)
+    assert late.passcode_intent == 2
+
+
+def test_after_the_end_there_is_no_code_to_make_and_a_contact_can_still_be_corrected() -> None:
+    over = PLANNED + 60 * HOUR
+    with pytest.raises(Conflict, match="ended on 2026-12-03 at 11:00"):
+        new_pin(IN_HOUSE, over)
+    changed = change_contact(IN_HOUSE, OTHER, over).event
+    assert isinstance(changed, ReservationContactUpdated)
+    assert changed.passcode_intent is None
+
+
+@pytest.mark.parametrize(("code", "possible"), [(StepState.PENDING, False), (StepState.FAILED, True)])
+def test_a_new_code_can_be_asked_for_again_once_the_last_one_has_failed(code: StepState, *, possible: bool) -> None:
+    known = StepReport(step=PASSCODE, state=code, intent=2)
+    waiting = {PASSCODE: Step(intent=2, fact=known), PIN: Step(intent=1)}
+    again = replace(IN_HOUSE, steps=waiting)
+    if not possible:
+        with pytest.raises(Conflict, match="already on its way"):
+            new_pin(again, PLANNED)
+        return
+    asked = new_pin(again, PLANNED).event
+    assert isinstance(asked, ReservationPinRequested)
+    assert (asked.passcode_intent, asked.pin_intent) == (3, 2)
+
+
+def test_a_room_without_a_lock_needs_no_code_although_others_have_one() -> None:
+    """A house with locks on its private rooms alone."""
+    dorm = replace(held(None, wanted=0), lock_rooms=(("101",), ("102",)), room_number=None)
+    assert check_in(dorm, "dorm", None, PLANNED).event.passcode_intent is None  # type: ignore[union-attr]
+    assert check_in(dorm, "101", None, PLANNED).event.passcode_intent == 1  # type: ignore[union-attr]
+    assert change_contact(dorm, OTHER, PLANNED).event.passcode_intent is None  # type: ignore[union-attr]
+    with pytest.raises(Conflict, match="a stay without a room"):
+        new_pin(dorm, PLANNED)

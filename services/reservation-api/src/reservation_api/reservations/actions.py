@@ -78,7 +78,7 @@ AtDesk = Annotated[Desk, Depends()]
 async def change_contact(desk: AtDesk, wanted: NewContact) -> Response:
     """Reach the guest in another way: a new link and a new code go there, nothing more to the old one."""
     contact = Contact(phone=wanted.guest_phone, email=wanted.guest_email)
-    return await desk.act("guest-contact", lambda held, _now: stay.change_contact(held, contact))
+    return await desk.act("guest-contact", lambda held, now: stay.change_contact(held, contact, now))
 
 
 @router.put("/guests")

@@ -31,6 +31,8 @@ from reservation_api.problems import Conflict
 from reservation_api.timeline.steps import Steps, close, expect
 
 _MESSAGES = (CONFIRMATION, INVITATION, WELCOME, PIN, CHECK_IN_CONFIRMATION)
+_STILL_UNUSED = timedelta(hours=20)
+"""A computed code that nobody uses within 24 hours of its start is suspended; one that began earlier is made anew."""
 _LINK_MARGIN = timedelta(hours=12)
 """A payment link that dies sooner than this is no help in a message."""
 
@@ -65,7 +67,8 @@ class Held:
     channels: tuple[Channel, ...]
     check_in_time: time
     check_out_time: time
-    has_locks: bool
+    lock_rooms: tuple[tuple[str, ...], ...]
+    """The rooms of each lock; none: it is everybody's."""
     has_sire: bool
     by_gateway: bool = False
     """SIRE's rows leave by the organization's gateway, not by a file."""
@@ -78,6 +81,18 @@ class Held:
             starts_at=datetime.combine(self.check_in_date, self.check_in_time, self.zone),
             ends_at=datetime.combine(self.check_out_date, self.check_out_time, self.zone),
         )
+
+    def from_now(self, now: datetime) -> Stay:
+        """What a code that is made now shall open: who is here goes in at once, who comes later when it was planned.
+
+        Never from a time long past: see `_STILL_UNUSED`.
+        """
+        begins = now if self.status == "checked_in" else max(now, self.planned.starts_at)
+        return self.planned.model_copy(update={"starts_at": begins})
+
+    def opened(self, room: str | None) -> bool:
+        """Whether a lock of the organization is this room's, or everybody's."""
+        return any(not rooms or room in rooms for rooms in self.lock_rooms)
 
     def known(self) -> dict[str, Any]:
         """The fields of every BookingEvent."""
@@ -107,9 +122,7 @@ class Held:
 
     def current(self, step: str) -> int:
         """The intent of somebody for whom what is there or under way will do."""
-        known = self.steps.get(step)
-        useless = known is None or known.state in (StepState.FAILED, StepState.SKIPPED)
-        return self.next(step) if known is None or useless else known.intent
+        return self.next(step) if step not in self.steps or _failed(self, step) else self.steps[step].intent
 
 
 @dataclass(frozen=True)
@@ -127,16 +140,17 @@ class Outcome:
         return closed if self.event is None else expect(closed, self.event.expected_steps())
 
 
-def change_contact(held: Held, contact: Contact) -> Outcome:
+def change_contact(held: Held, contact: Contact, now: datetime) -> Outcome:
     """J2. The link and the code of the old contact may be known to a stranger: both are made anew."""
     if contact == held.contact:
         return Outcome()
+    over = now >= held.planned.ends_at
     version = held.contact_version + 1
     event = ReservationContactUpdated(
         **{**held.known(), "contact": contact, "contact_version": version},
-        stay=held.planned,
+        stay=held.planned if over else held.from_now(now),
         payment_link_intent=None if held.is_paid else held.next(PAYMENT_LINK),
-        passcode_intent=held.next(PASSCODE) if held.has_locks else None,
+        passcode_intent=held.next(PASSCODE) if held.opened(held.room_number) and not over else None,
         welcome_intent=held.next(WELCOME),
     )
     changed = {"guest_phone": contact.phone, "guest_email": contact.email, "contact_version": version}
@@ -147,13 +161,13 @@ def check_in(held: Held, room: str | None, guests: list[dict[str, Any]] | None, 
     """J3, J7. A code that opens the right doors from now on is kept."""
     planned = held.planned
     if now >= planned.ends_at:
-        raise Conflict(f"the stay ended on {held.check_out_date}; correct the dates first")
+        raise Conflict(f"{_over(held)}; book further nights as a new reservation")
     stay = planned.model_copy(update={"room": room or held.room_number, "starts_at": min(now, planned.starts_at)})
     documents = held.guests if guests is None else guests
     event = ReservationCheckedIn(
         **held.known(),
         stay=stay,
-        passcode_intent=_passcode(held, stay.room, now) if held.has_locks else None,
+        passcode_intent=_passcode(held, stay.room, now) if held.opened(stay.room) else None,
         check_in_confirmation_intent=held.next(CHECK_IN_CONFIRMATION),
         sire_intent=held.next(SIRE_ENTRY) if held.has_sire else None,
         checked_in_on=now.astimezone(held.zone).date(),
@@ -195,15 +209,15 @@ def cancel(held: Held, status: str, reason: str | None, now: datetime) -> Outcom
 
 def new_pin(held: Held, now: datetime) -> Outcome:
     """J5. Refused while the last one is still on its way: a second click must not make a second code."""
-    if not held.has_locks:
-        raise Conflict("this organization has no locks; an admin adds them in its settings")
-    if PIN in held.steps and held.steps[PIN].state in (StepState.PENDING, StepState.PROCESSING):
+    if not held.opened(held.room_number):
+        room = f"room {held.room_number}" if held.room_number else "a stay without a room"
+        raise Conflict(f"no lock of this organization opens {room}; an admin adds it in the settings")
+    if now >= held.planned.ends_at:
+        raise Conflict(f"{_over(held)}, and a code would end with it; book further nights as a new reservation")
+    if _open(held, PIN) and not _failed(held, PASSCODE):
         raise Conflict("a new code is already on its way to the guest; its state stands in `steps`")
-    stay = held.planned
-    if held.status == "checked_in":
-        stay = stay.model_copy(update={"starts_at": min(now, stay.starts_at)})
     event = ReservationPinRequested(
-        **held.known(), stay=stay, passcode_intent=held.next(PASSCODE), pin_intent=held.next(PIN)
+        **held.known(), stay=held.from_now(now), passcode_intent=held.next(PASSCODE), pin_intent=held.next(PIN)
     )
     return Outcome({}, event)
 
@@ -283,7 +297,20 @@ def _link(held: Held, now: datetime) -> int:
 def _passcode(held: Held, room: str | None, now: datetime) -> int:
     """The code that is there will do if it opens this room's doors already; one under way opens as planned."""
     starts = [datetime.fromisoformat(code["starts_at"]) for code in held.door_codes] or [held.planned.starts_at]
-    return held.current(PASSCODE) if room == held.room_number and max(starts) <= now else held.next(PASSCODE)
+    opens_already = max(starts) <= now < min(starts) + _STILL_UNUSED
+    return held.current(PASSCODE) if room == held.room_number and opens_already else held.next(PASSCODE)
+
+
+def _over(held: Held) -> str:
+    return f"the stay ended on {held.check_out_date} at {held.check_out_time:%H:%M}"
+
+
+def _open(held: Held, step: str) -> bool:
+    return step in held.steps and held.steps[step].state in (StepState.PENDING, StepState.PROCESSING)
+
+
+def _failed(held: Held, step: str) -> bool:
+    return step in held.steps and held.steps[step].state in (StepState.FAILED, StepState.SKIPPED)
 
 
 def _revoked(held: Held) -> int | None:

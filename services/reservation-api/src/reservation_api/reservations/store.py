@@ -253,7 +253,7 @@ def _held(row: asyncpg.Record, frontend_url: str) -> Held:
         channels=tuple(Channel(channel) for channel in row["channels"]),
         check_in_time=settings.check_in_time,
         check_out_time=settings.check_out_time,
-        has_locks=bool(settings.locks),
+        lock_rooms=tuple(tuple(lock.rooms) for lock in settings.locks),
         has_sire=settings.sire is not None,
         by_gateway=settings.sire is not None and settings.sire.channel == "gateway",
     )
