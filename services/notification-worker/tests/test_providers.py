@@ -125,8 +125,8 @@ async def test_an_organization_without_an_account_is_told_so() -> None:
         await client(Wire()).send_text(2, "+573001234567", "Hola", "k")
 
 
-async def perform(wire: Wire, *, window_open: bool) -> Any:
-    message = WhatsAppMessage(READY, None, client(wire), GRACE)  # type: ignore[arg-type] # the store was asked before
+async def perform(wire: Wire, *, window_open: bool, ready: NotificationReady = READY) -> Any:
+    message = WhatsAppMessage(ready, None, client(wire), GRACE)  # type: ignore[arg-type] # the store was asked before
     message._known = BeforeSending(
         unwanted=None, opted_out=False, paid=False, wording=Wording(), window_open=window_open
     )
@@ -148,6 +148,14 @@ async def test_only_131047_turns_text_into_a_template() -> None:
     with pytest.raises(Permanent):
         await perform(other, window_open=True)
     assert len(other.bodies) == 1
+
+
+async def test_words_of_staff_leave_as_they_are_or_not_at_all() -> None:
+    own, inside, outside = READY.model_copy(update={"custom_message": "Your room changed"}), Wire(), Wire()
+    assert (await perform(inside, window_open=True, ready=own)).text == "Your room changed"
+    with pytest.raises(Permanent) as refused:
+        await perform(outside, window_open=False, ready=own)
+    assert (outside.bodies, "e-mail" in (refused.value.advice or "")) == ([], True)
 
 
 class Server:

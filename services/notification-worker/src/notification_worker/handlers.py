@@ -289,11 +289,23 @@ class WhatsAppMessage(_Message):
                     raise
             else:
                 return self._sent(texts, message_id, None)
+        if event.custom_message is not None:
+            return await self._own_words(attempt)
         name = before.wording.whatsapp_template or template_name(event)
         language = before.wording.whatsapp_language or event.language
         template = Template(name, language, template_parameters(event))
         message_id = await self._whatsapp.send_template(organization, to, template, attempt.reference)
         return self._sent(texts, message_id, name)
+
+    async def _own_words(self, attempt: Attempt) -> NotificationSent:
+        """Out of the window WhatsApp takes approved templates alone: what staff wrote leaves by mail, or not at all."""
+        if self._instead is not None:
+            return await self._instead.perform_after(self._before(), attempt)
+        raise Permanent(
+            "WhatsApp takes words of one's own only within a day after the guest has written",
+            code="no window",
+            advice="Send it without words of your own, or give the guest an e-mail address.",
+        )
 
 
 class EmailMessage(_Message):
