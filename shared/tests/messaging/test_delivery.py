@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from llegada.messaging.clean_up import clean_up
 from llegada.messaging.effects import AskStaff, Found, NotWanted
 from llegada.messaging.envelope import Envelope, derived_id
 from llegada.messaging.failures import (
@@ -16,7 +17,6 @@ from llegada.messaging.failures import (
     RateLimited,
     Transient,
 )
-from llegada.messaging.inbox import CLEAN
 
 from .conftest import Worker, created, enveloped
 
@@ -250,6 +250,6 @@ async def test_what_ended_thirty_days_ago_is_forgotten_unless_it_may_be_replayed
                     outcome,
                     age,
                 )
-        await tx.execute(CLEAN)
+        await clean_up(tx)
     left = [(row["subscriber"], row["outcome"]) for row in await worker.inbox()]
     assert sorted(left) == [(s, outcome) for s in ("a", "b") for outcome in ("dead", "done", "waiting")]

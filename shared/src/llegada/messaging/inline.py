@@ -6,6 +6,7 @@ chain; a crash lets the claim run out and the loop takes over. A failed attempt 
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import asyncpg
 import structlog
 
 from llegada.events.event import Event
+from llegada.messaging.clean_up import clean_up
 from llegada.messaging.dead_letters import Keeper
 from llegada.messaging.dead_letters import read as read_dead_letter
 from llegada.messaging.delivery import Consumer
@@ -30,6 +32,7 @@ _CLAIM = timedelta(seconds=90)
 """Longer than a request's budget and the longest chain of calls behind it."""
 _IDLE = 0.2  # seconds between looks at the outboxes
 _BATCH = 20
+_CLEANING = 60.0  # seconds between clean-ups
 
 _DUE = """
 update outbox set held_until = now() + $1
@@ -88,9 +91,13 @@ class InlineDispatcher:
 
     async def loop(self) -> None:
         """Work rows that are due: planned retries, what waited for the broker, what a crash left behind."""
+        next_cleaning = 0.0
         while not self._stopping.is_set():
             found = 0
             try:
+                if time.monotonic() >= next_cleaning:
+                    await self._clean_up()
+                    next_cleaning = time.monotonic() + _CLEANING
                 for service in self._databases:
                     found += await self._work_due(service)
             except Exception as error:
@@ -99,6 +106,11 @@ class InlineDispatcher:
                 log.warning("database_away", error=type(error).__name__)
             if not found:
                 await _wait(self._stopping, _IDLE)
+
+    async def _clean_up(self) -> None:
+        for database in self._databases.values():
+            async with database.connection() as connection:
+                await clean_up(connection)
 
     async def drain(self, seconds: float) -> None:
         """Stop taking rows, and wait for what was begun."""

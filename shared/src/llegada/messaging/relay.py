@@ -15,7 +15,8 @@ import asyncpg
 import structlog
 from aio_pika.exceptions import AMQPError
 
-from llegada.messaging import gate, inbox, metrics, tracing
+from llegada.messaging import metrics, tracing
+from llegada.messaging.clean_up import clean_up
 from llegada.messaging.measure import Measures
 from llegada.messaging.publisher import Outgoing, Publisher, Receipt
 from llegada.messaging.transaction import Database, Transaction, database_away
@@ -121,8 +122,7 @@ class Relay:
     async def _beat(self, connection: Transaction) -> None:
         await connection.execute(_BEAT)
         await connection.execute(_RELEASE)
-        await connection.execute(gate.CLEAN)
-        await connection.execute(inbox.CLEAN)
+        await clean_up(connection)
         await self._measures.take(connection)
 
     async def _batch(self, connection: Transaction) -> int:
