@@ -98,9 +98,9 @@ def test_fault_2_a_webhook_is_signed_and_the_same_news_is_the_same_message() -> 
     body = json.dumps({"id": "E-1", "type": "SALE_APPROVED", "time": 1, "data": data}).encode()
     signature = hmac.new(b"key", base64.b64encode(body), hashlib.sha256).hexdigest()
     keys = {1: SecretStr("key")}
-    assert bold.signer(keys, None, body, signature) == 1
-    assert bold.signer(keys, None, body + b" ", signature) is None
-    assert bold.signer(keys, None, body, hmac.new(b"", base64.b64encode(body), hashlib.sha256).hexdigest()) is None
+    assert bold.signers(keys, None, body, signature) == [1]
+    assert bold.signers(keys, None, body + b" ", signature) == []
+    assert bold.signers(keys, None, body, hmac.new(b"", base64.b64encode(body), hashlib.sha256).hexdigest()) == []
     told = bold.Notification.model_validate_json(body)
     once, again = (bold.message(told, 1, correlation) for correlation in ("first delivery", "second delivery"))
     assert once.envelope.id == again.envelope.id

@@ -8,9 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from llegada.messaging.transaction import Database
-from reservation_api.webhooks.bold import signer
+from reservation_api.webhooks.bold import signers
 
 ADDRESS = "/api/webhooks/bold"
 SECRET = "bold-secret-of-the-tests"
@@ -76,5 +77,7 @@ def test_the_signature_is_bolds_published_one() -> None:
     body = b'{"id":"abc","type":"SALE_APPROVED"}'
     assert signature(body, "test-secret") == "5a016b6a1e0025d981be2e03ace60f236401402a72b11d256a8e1f39349f56fc"
     assert signature(body, "") == "7f0e550c9c47ac1693f67691de96b5bc82c96940abe6ea7a76c98814f6f88863"
-    assert signer({}, None, body, signature(body, "")) is None
-    assert signer({}, 1, body, signature(body, "")) == 1
+    assert signers({}, None, body, signature(body, "")) == []
+    assert signers({}, 1, body, signature(body, "")) == [1]
+    shared = {1: SecretStr("key"), 2: SecretStr("key"), 3: SecretStr("other")}
+    assert signers(shared, None, body, signature(body, "key")) == [1, 2]

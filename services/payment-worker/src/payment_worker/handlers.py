@@ -88,6 +88,9 @@ class Payments:
             return None
         booking = await self.store.lock(tx, event.organization_id, reservation)
         if booking is None:
+            if await self.store.belongs_elsewhere(tx, event.organization_id, reservation):
+                log.info("payment_of_another_organization", payment_id=event.payment_id, kind=event.kind)
+                return None
             raise Transient(f"a payment for reservation {reservation} came before the reservation", code="early")
         balance = await self.store.take(tx, event, booking)
         if balance is None:

@@ -51,6 +51,7 @@ delete from links where organization_id = $1 and reservation_id = any($2::bigint
 """
 _FORGET_BOOKINGS = "delete from bookings where organization_id = $1 and reservation_id = any($2::bigint[])"
 _BY_LINK = "select reservation_id from links where link_id = $1 and organization_id = $2"
+_ELSEWHERE = "select exists (select from bookings where reservation_id = $1 and organization_id <> $2)"
 _LOCK = """
 select reservation_id, asked, revision from bookings where reservation_id = $1 and organization_id = $2 for update
 """
@@ -195,6 +196,10 @@ class Store:
         """The booking, locked; None while nothing is known of it or of what was asked."""
         row = await tx.fetchrow(_LOCK, reservation_id, organization_id)
         return None if row is None or row["asked"] is None else Booking(row["reservation_id"], row["asked"])
+
+    async def belongs_elsewhere(self, tx: Transaction, organization_id: OrganizationId, reservation_id: int) -> bool:
+        """Whether another organization has this reservation: both may share a merchant at Bold."""
+        return bool(await tx.fetchval(_ELSEWHERE, reservation_id, organization_id))
 
     async def take(self, tx: Transaction, event: PaymentWebhookReceived, booking: Booking) -> Balance | None:
         """Take in what happened to one payment; None if it was known already, or something later is."""

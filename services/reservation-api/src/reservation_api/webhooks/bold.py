@@ -50,16 +50,19 @@ class Notification(BaseModel):
     data: _Data
 
 
-def signer(secrets: Mapping[int, SecretStr], test_organization: int | None, body: bytes, header: str) -> int | None:
-    """The organization whose key signed these bytes; None: nobody's. Every key is compared in constant time."""
-    content, found = base64.b64encode(body), None
+def signers(secrets: Mapping[int, SecretStr], test_organization: int | None, body: bytes, header: str) -> list[int]:
+    """The organizations whose key signed these bytes: several where they share a merchant, none where it is nobody's.
+
+    Every key is compared in constant time.
+    """
+    content, found = base64.b64encode(body), list[int]()
     keys = {organization: secret.get_secret_value() for organization, secret in secrets.items()}
     if test_organization is not None:
         keys.setdefault(test_organization, "")
     for organization, key in keys.items():
         expected = hmac.new(key.encode(), content, hashlib.sha256).hexdigest()
         if hmac.compare_digest(expected.encode(), header.encode()):
-            found = organization
+            found.append(organization)
     return found
 
 

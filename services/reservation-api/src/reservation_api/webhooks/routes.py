@@ -75,14 +75,15 @@ async def payment(request: Request, part: TheParts) -> dict[str, bool]:
         raise NotFound(_BOLD_OFF)
     content = await request.body()
     signature = request.headers.get("x-bold-signature", "")
-    organization = bold.signer(settings.secrets, settings.test_organization, content, signature)
-    if organization is None:
+    organizations = bold.signers(settings.secrets, settings.test_organization, content, signature)
+    if not organizations:
         raise Unauthorized("the signature in x-bold-signature is missing or wrong")
     try:
         told = bold.Notification.model_validate_json(content)
     except ValidationError as error:
         raise Invalid(f"this is no notification of Bold: {error.error_count()} errors") from error
-    await _publish(part, [bold.message(told, organization, request_id(request))])
+    # Of those that share a merchant the payment worker knows whose reservation it is about.
+    await _publish(part, [bold.message(told, organization, request_id(request)) for organization in organizations])
     return {"success": True}
 
 
