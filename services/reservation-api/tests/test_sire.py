@@ -7,11 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 
 from llegada.events.sire import SireFilingPrepared
 from llegada.messaging.envelope import Lane, first
 from llegada.messaging.subscription import Delivered
 from llegada.messaging.transaction import Database
+from reservation_api.operations.business import measure
 from reservation_api.timeline.projection import Projection
 
 Reservation = Callable[[], Awaitable[int]]
@@ -138,3 +140,34 @@ async def test_documents_stand_neither_in_the_timeline_nor_in_the_list(
     await prepare(database, number, "AAA111")
     for path in (f"/api/reservations/{number}/timeline", "/api/sire/rows"):
         assert "AAA111" not in (await client.get(path)).text
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+async def test_a_corrected_document_takes_the_place_of_the_wrong_one(
+    client: httpx.AsyncClient, database: Database, reservation: Reservation, *, newest_first: bool
+) -> None:
+    number = await reservation()
+    wishes = [(("X1", "A2"), 1), (("X2", "A2"), 2)]
+    for documents, intent in reversed(wishes) if newest_first else wishes:
+        await prepare(database, number, *documents, intent=intent)
+    assert await states(client) == ["superseded", "waiting", "waiting"]
+    await close(client)
+    lines = (await client.get("/api/sire/files/1")).text
+    assert ("X2" in lines, "X1" in lines) == (True, False)
+
+
+async def test_what_was_rejected_and_then_corrected_is_owed_to_nobody(
+    client: httpx.AsyncClient, database: Database, reservation: Reservation
+) -> None:
+    number = await reservation()
+    await prepare(database, number, "X1")
+    await close(client)
+    await result(client, 1, "rejected")
+    await prepare(database, number, "X2", intent=2)
+    assert await states(client) == ["superseded", "waiting"]
+    await close(client)
+    await result(client, 2, "accepted")
+    await measure(database)
+    assert REGISTRY.get_sample_value("llegada_sire_next_deadline_timestamp_seconds") == float("inf")
+    await prepare(database, number, "X1", intent=3)
+    assert await states(client) == ["accepted", "waiting"], "the first document was right after all"

@@ -201,3 +201,11 @@ async def test_each_answer_is_the_failure_that_it_proves(status: int, body: Any,
         with pytest.raises(failure) as raised:
             await Gateway(http, accounts).register(1, "reference", ["row"])
     assert type(raised.value) is failure
+
+
+async def test_a_wish_whose_documents_were_corrected_since_reports_nobody(world: World) -> None:
+    older = await world.wish()
+    newer = await world.wish(2, guests=({**GUEST, "document_number": "C01X00T48"},))
+    assert isinstance(await world.submission(older).still_wanted(), NotWanted)
+    await world.submit(newer)
+    assert world.filed() == ["C01X00T48"]

@@ -36,7 +36,10 @@ where organization_id = $1 and reservation_id = $2 and movement = $3 and intent 
 """
 _ROWS = """
 select key, line, state from filings
-where organization_id = $1 and reservation_id = $2 and movement = $3 and intent = $4 order by key
+where organization_id = $1 and reservation_id = $2 and movement = $3 and intent = $4
+  and not exists (select from movements m where m.organization_id = $1 and m.reservation_id = $2 and m.movement = $3
+                  and m.intent > $4 and not m.blocked)
+order by key
 """
 _MARK = """
 update filings f set state = n.state, reason = n.reason,

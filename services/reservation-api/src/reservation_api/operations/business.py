@@ -10,7 +10,10 @@ with before as (
 select status, payment_status, count(*) as count, sum(paid_amount)::bigint as paid
 from reservations where id > coalesce((select id from before), 0) and organization_id is distinct from $1 group by 1, 2
 """
-_SIRE = "select state, count(*) as count, min(due_at) as due_at from sire_rows where state <> 'accepted' group by 1"
+_SIRE = """
+select state, count(*) as count, min(due_at) as due_at from sire_rows
+where state not in ('accepted', 'superseded') group by 1
+"""
 _SIRE_STATES = ("waiting", "in_file", "rejected", "uncertain")
 
 

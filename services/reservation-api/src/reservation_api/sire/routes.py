@@ -24,6 +24,7 @@ AnyStaff = Annotated[Staff, Depends(needs("staff", "admin"))]
 TheParts = Annotated[Parts, Depends(parts)]
 Page = Annotated[int, Query(ge=1)]
 PageSize = Annotated[int, Query(alias="pageSize", ge=1, le=200)]
+RowState = Literal["waiting", "in_file", "accepted", "rejected", "uncertain", "superseded"]
 Result = Literal["accepted", "partial", "rejected", "uncertain"]
 
 
@@ -62,7 +63,7 @@ async def rows(
     request: Request,
     staff: AnyStaff,
     part: TheParts,
-    state: Annotated[Literal["waiting", "in_file", "accepted", "rejected", "uncertain"] | None, Query()] = None,
+    state: Annotated[RowState | None, Query()] = None,
     day: date | None = None,
     page: Page = 1,
     page_size: PageSize = 50,

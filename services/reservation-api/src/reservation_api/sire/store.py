@@ -15,11 +15,22 @@ select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::int
 on conflict (organization_id, key) do update
 set reservation_id = excluded.reservation_id, intent = excluded.intent, line = excluded.line, state = 'waiting',
     reason = null, file_number = null
-where r.state in ('waiting', 'rejected') and r.intent <= excluded.intent
+where r.state in ('waiting', 'rejected', 'superseded') and r.intent <= excluded.intent
 """
+_SUPERSEDE = """
+update sire_rows r set state = 'superseded'
+from (
+    select distinct * from unnest($1::bigint[], $2::bigint[], $3::text[]) as u (organization, reservation, movement)
+) n
+where r.organization_id = n.organization and r.reservation_id = n.reservation and r.movement = n.movement
+  and r.state in ('waiting', 'rejected')
+  and r.intent < (select max(x.intent) from sire_rows x where x.organization_id = n.organization
+                  and x.reservation_id = n.reservation and x.movement = n.movement)
+"""
+"""Of a person as an older wish knew him: a corrected document has another key, and its row nothing would replace."""
 _LIST = """
 select reservation_id, movement, moved_on, due_at, state, reason, file_number,
-       due_at < now() and state <> 'accepted' as overdue, count(*) over () as total
+       due_at < now() and state not in ('accepted', 'superseded') as overdue, count(*) over () as total
 from sire_rows where organization_id = $1 and ($2::text is null or state = $2) and ($3::date is null or moved_on = $3)
 order by due_at, id limit $4 offset $5
 """
@@ -56,7 +67,7 @@ where r.organization_id = $1 and r.file_number = $2 and r.key = n.key
 
 
 async def take(tx: Transaction, events: Sequence[SireFilingPrepared]) -> None:
-    """Rows that the worker prepared; one that is in a file already stays there."""
+    """Rows that the worker prepared; one that is in a file already stays there, a newer wish replaces older ones."""
     rows = [(event, row) for event in events for row in event.rows]
     if rows:
         await tx.execute(
@@ -70,6 +81,8 @@ async def take(tx: Transaction, events: Sequence[SireFilingPrepared]) -> None:
             [row.line for _, row in rows],
             [event.due_at for event, _ in rows],
         )
+        movements = [(event.organization_id, event.reservation_id, event.movement) for event in events]
+        await tx.execute(_SUPERSEDE, *map(list, zip(*movements, strict=True)))
 
 
 async def page(
