@@ -115,7 +115,7 @@ def test_a_code_never_begins_a_day_ago() -> None:
     assert asked.stay.starts_at == PLANNED + 30 * HOUR
     late = check_in(held(PLANNED), "204", None, PLANNED + 30 * HOUR).event
     assert isinstance(late, ReservationCheckedIn)
-    assert late.passcode_intent == 2
+    assert (late.passcode_intent, late.stay.starts_at) == (2, PLANNED + 30 * HOUR)
 
 
 def test_after_the_end_there_is_no_code_to_make_and_a_contact_can_still_be_corrected() -> None:

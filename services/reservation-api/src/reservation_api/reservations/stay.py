@@ -162,7 +162,7 @@ def check_in(held: Held, room: str | None, guests: list[dict[str, Any]] | None, 
     planned = held.planned
     if now >= planned.ends_at:
         raise Conflict(f"{_over(held)}; book further nights as a new reservation")
-    stay = planned.model_copy(update={"room": room or held.room_number, "starts_at": min(now, planned.starts_at)})
+    stay = planned.model_copy(update={"room": room or held.room_number, "starts_at": now})
     documents = held.guests if guests is None else guests
     event = ReservationCheckedIn(
         **held.known(),
