@@ -12,7 +12,7 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from benchmarks.run import create, stage
 from llegada_dev.cluster import ROOT
 from llegada_dev.infrastructure import say
 from llegada_dev.system import UNLIMITED, System
+from llegada_dev.waiting import until
 
 DESK = "/api/admin/dead-letters"
 WATCHED = ("reservation-api", "payment-worker")
@@ -73,11 +74,11 @@ class Operator:
         return int(self.get("", state=state, pageSize=1)["meta"]["total"])
 
     def until(self, count: int) -> None:
-        _patiently(lambda: self.total("open") >= count, f"{count} dead letters")
+        until(lambda: self.total("open") >= count, PATIENCE, f"{count} dead letters", pause=0.5)
 
     def until_all_have_an_outcome(self) -> None:
         """Also those of a replay that stopped: what it had sent is tried again by itself, or waits for its turn."""
-        _patiently(lambda: self.total("replayed") == 0, "an outcome of every replayed message")
+        until(lambda: self.total("replayed") == 0, PATIENCE, "an outcome of every replayed message", pause=0.5)
 
     def refuse(self) -> None:
         self._sandbox.post("/_sandbox/faults", json=REFUSAL).raise_for_status()
@@ -111,14 +112,6 @@ class Operator:
     def _fingerprint(self) -> str:
         (group,) = self.get("/groups")["data"]
         return str(group["fingerprint"])
-
-
-def _patiently(check: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not check():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {PATIENCE:.0f} s: {what}")
-        time.sleep(0.5)
 
 
 @contextmanager

@@ -1,8 +1,7 @@
 """All processes, once per file: real broker, database, sandbox and services, each file with its own."""
 
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,18 +13,9 @@ import pytest
 
 from llegada_dev.objects import ObjectStore
 from llegada_dev.system import System, temporary_system
+from llegada_dev.waiting import until
 
 T = TypeVar("T")
-
-
-def until(check: Callable[[], T], seconds: float = 30, what: str = "") -> T:
-    """Ask again until the answer is true; AssertionError after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not (answer := check()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {what or check}")
-        time.sleep(0.05)
-    return answer
 
 
 class Desk:

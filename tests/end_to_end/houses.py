@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo
 import httpx
 
 from llegada_dev.tokens import token
+from llegada_dev.waiting import until
 
-from .conftest import Desk, until
+from .conftest import Desk
 
 ZONE = ZoneInfo("America/Bogota")
 SECRET = "the-houses-tokens-are-signed-with-this"

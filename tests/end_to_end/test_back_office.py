@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from .conftest import Desk, Stage, until
+from llegada_dev.waiting import until
+
+from .conftest import Desk, Stage
 
 pytestmark = pytest.mark.more
 

@@ -9,7 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from .conftest import Desk, Stage, until
+from llegada_dev.waiting import until
+
+from .conftest import Desk, Stage
 
 BOLD = {"provider": "bold", "secret": "demo-bold-secret"}
 WHATSAPP = {"provider": "whatsapp", "secret": "demo-app-secret"}

@@ -8,8 +8,9 @@ import pytest
 
 from llegada_dev.objects import READER, WRITER, ObjectStore
 from llegada_dev.ports import Ports, free_base
+from llegada_dev.waiting import until
 
-from .conftest import Desk, Stage, until
+from .conftest import Desk, Stage
 
 pytestmark = pytest.mark.more
 

@@ -13,8 +13,9 @@ import httpx
 import pytest
 
 from llegada_dev.gateway import TEMPLATE, filled
+from llegada_dev.waiting import until
 
-from .conftest import Desk, Stage, until
+from .conftest import Desk, Stage
 
 pytestmark = pytest.mark.more
 

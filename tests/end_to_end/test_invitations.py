@@ -6,7 +6,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from .conftest import Desk, Stage, until
+from llegada_dev.waiting import until
+
+from .conftest import Desk, Stage
 
 NUMBER, PARALLEL = 100, 5
 LATENCY = (1.0, 3.0)

@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from .conftest import Desk, Stage, until
+from llegada_dev.waiting import until
+
+from .conftest import Desk, Stage
 from .houses import MAIL, ZONE, Cell, House, environment
 
 pytestmark = pytest.mark.alone

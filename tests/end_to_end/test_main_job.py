@@ -10,7 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from .conftest import Desk, Stage, until
+from llegada_dev.waiting import until
+
+from .conftest import Desk, Stage
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,10 @@ from llegada_dev.drill import run, watched_system
 from llegada_dev.drills import SHORT, Drill, Scene
 from llegada_dev.monitoring import Monitoring, program
 from llegada_dev.system import System
+from llegada_dev.waiting import until
 
 from .collector import Collector, Span, Tree, collecting
-from .conftest import Desk, until
+from .conftest import Desk
 
 pytestmark = pytest.mark.more
 

@@ -5,7 +5,9 @@ import time
 import httpx
 import pytest
 
-from .conftest import Desk, Stage, until
+from llegada_dev.waiting import until
+
+from .conftest import Desk, Stage
 
 WORKERS = ("payment-worker", "notification-worker")
 

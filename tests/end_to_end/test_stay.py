@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from llegada_dev.system import DEMO_SETTINGS
+from llegada_dev.waiting import until
 
-from .conftest import Desk, Stage, until
+from .conftest import Desk, Stage
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,9 @@
 
 import pytest
 
-from .conftest import Desk, Stage, until
+from llegada_dev.waiting import until
+
+from .conftest import Desk, Stage
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,9 @@
 import httpx
 import pytest
 
-from .conftest import Stage, until
+from llegada_dev.waiting import until
+
+from .conftest import Stage
 
 pytestmark = pytest.mark.more
 

@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from llegada_dev.database import BINARIES
 from llegada_dev.infrastructure import Infrastructure, infrastructure, say
 from llegada_dev.ports import Ports, free_base
 from llegada_dev.system import System, llegada, system
+from llegada_dev.waiting import until
 
 _PATIENCE = 120.0
 _SETTLED = 20.0
@@ -60,7 +60,7 @@ class Desk:
         return word
 
     def finish(self, bookings: dict[int, str]) -> None:
-        _until(lambda: all(self.state(number) == "completed" for number in bookings), "bookings are finished")
+        until(lambda: all(self.state(number) == "completed" for number in bookings), _PATIENCE, "bookings are finished")
 
     def messages(self) -> Counter[str]:
         effects = httpx.get(f"{self.made.sandbox}/_sandbox/effects", params={"provider": "whatsapp"}, timeout=30)
@@ -74,7 +74,7 @@ def rehearse(made: System, found: Infrastructure, folder: Path, *, live: bool) -
     desk.finish(kinds["finished before the dump"])
     services["notification-worker"].stop()
     kinds["under way at the dump"] = desk.book(4)
-    _until(lambda: _waiting(found) == 0, "the outboxes are empty")
+    until(lambda: _waiting(found) == 0, _PATIENCE, "the outboxes are empty")
     dump = folder / "backup.dump"
     _run("pg_dump", "-Fc", "-f", str(dump), found.database_url)
     services["notification-worker"].start()
@@ -83,7 +83,7 @@ def rehearse(made: System, found: Infrastructure, folder: Path, *, live: bool) -
     desk.finish(kinds["finished after the dump"])
     services["payment-worker"].stop()
     kinds["in the broker at the restore"] = desk.book(4)
-    _until(lambda: _waiting(found) == 0, "the outboxes are empty")
+    until(lambda: _waiting(found) == 0, _PATIENCE, "the outboxes are empty")
 
     say(f"restoring the dump beside the {'live' if live else 'empty'} broker")
     made.cluster.stop()
@@ -149,14 +149,6 @@ def _waiting(found: Infrastructure) -> int:
 
 def _run(program: str, *arguments: str) -> None:
     subprocess.run([str(BINARIES / program), *arguments], check=True)
-
-
-def _until(check: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while not check():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {_PATIENCE:.0f} s: {what}")
-        time.sleep(0.1)
 
 
 def main() -> int:

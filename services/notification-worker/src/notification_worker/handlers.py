@@ -59,6 +59,8 @@ from notification_worker.texts import Texts, answered, masked, template_name, te
 from notification_worker.whatsapp import RE_ENGAGEMENT, UNREACHABLE, Template, WhatsApp
 
 log = structlog.get_logger()
+_NO_WINDOW = "no window"
+"""Out of it WhatsApp takes approved templates alone: what staff wrote leaves by mail, or not at all."""
 
 GRACE = timedelta(seconds=60)
 WINDOW = timedelta(hours=24)
@@ -272,7 +274,7 @@ class WhatsAppMessage(_Message):
         try:
             return await self._send(attempt)
         except Permanent as failure:
-            if self._instead is None or failure.code not in UNREACHABLE:
+            if self._instead is None or failure.code not in UNREACHABLE | {_NO_WINDOW}:
                 raise
             log.info("by_email_instead", subject=self._event.subject, kind=self._event.kind, code=failure.code)
             return await self._instead.perform_after(self._before(), attempt)
@@ -290,22 +292,16 @@ class WhatsAppMessage(_Message):
             else:
                 return self._sent(texts, message_id, None)
         if event.custom_message is not None:
-            return await self._own_words(attempt)
+            raise Permanent(
+                "WhatsApp takes words of one's own only within a day after the guest has written",
+                code=_NO_WINDOW,
+                advice="Send it without words of your own, or give the guest an e-mail address.",
+            )
         name = before.wording.whatsapp_template or template_name(event)
         language = before.wording.whatsapp_language or event.language
         template = Template(name, language, template_parameters(event))
         message_id = await self._whatsapp.send_template(organization, to, template, attempt.reference)
         return self._sent(texts, message_id, name)
-
-    async def _own_words(self, attempt: Attempt) -> NotificationSent:
-        """Out of the window WhatsApp takes approved templates alone: what staff wrote leaves by mail, or not at all."""
-        if self._instead is not None:
-            return await self._instead.perform_after(self._before(), attempt)
-        raise Permanent(
-            "WhatsApp takes words of one's own only within a day after the guest has written",
-            code="no window",
-            advice="Send it without words of your own, or give the guest an e-mail address.",
-        )
 
 
 class EmailMessage(_Message):

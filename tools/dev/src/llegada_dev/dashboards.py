@@ -19,8 +19,8 @@ from llegada_dev.drill import watched_system
 from llegada_dev.infrastructure import say
 from llegada_dev.monitoring import Monitoring
 from llegada_dev.panels import BOARDS, Board, Panel
-from llegada_dev.server import StartFailed
 from llegada_dev.system import System
+from llegada_dev.waiting import until
 
 FOLDER = ROOT / "deploy" / "grafana"
 _WIDTH, _HEIGHT, _COLUMNS = 8, 8, 24
@@ -83,7 +83,7 @@ def demo_load(made: System, watch: Monitoring) -> None:
             api.post("/api/reservations", json=body, headers={"Idempotency-Key": str(uuid4())}).raise_for_status()
 
         book(0)
-        _scraped(watch, 'llegada_http_request_seconds_count{method="POST"}')
+        until(lambda: watch.query('llegada_http_request_seconds_count{method="POST"}'), _PATIENCE, "its series")
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(book, range(1, _GUESTS)))
         api.get("/api/reservations").raise_for_status()
@@ -105,14 +105,6 @@ def let_time_pass(made: System) -> None:
             update reservation_api.reservations set created_at = created_at - interval '3 minutes';
             update reservation_api.timeline set happened_at = happened_at - interval '3 minutes';
         """)
-
-
-def _scraped(watch: Monitoring, series: str) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while not watch.query(series):
-        if time.monotonic() > deadline:
-            raise StartFailed(f"Prometheus has not seen {series} for {_PATIENCE:.0f} s")
-        time.sleep(0.1)
 
 
 def _has_data(watch: Monitoring, expression: str) -> bool:

@@ -90,7 +90,10 @@ class Held:
         begins = now if self.status == "checked_in" else max(now, self.planned.starts_at)
         return self.planned.model_copy(update={"starts_at": begins})
 
-    def opened(self, room: str | None) -> bool:
+    def is_over(self, now: datetime) -> bool:
+        return now >= self.planned.ends_at
+
+    def has_lock(self, room: str | None) -> bool:
         """Whether a lock of the organization is this room's, or everybody's."""
         return any(not rooms or room in rooms for rooms in self.lock_rooms)
 
@@ -144,13 +147,12 @@ def change_contact(held: Held, contact: Contact, now: datetime) -> Outcome:
     """J2. The link and the code of the old contact may be known to a stranger: both are made anew."""
     if contact == held.contact:
         return Outcome()
-    over = now >= held.planned.ends_at
     version = held.contact_version + 1
     event = ReservationContactUpdated(
         **{**held.known(), "contact": contact, "contact_version": version},
-        stay=held.planned if over else held.from_now(now),
+        stay=held.planned if held.is_over(now) else held.from_now(now),
         payment_link_intent=None if held.is_paid else held.next(PAYMENT_LINK),
-        passcode_intent=held.next(PASSCODE) if held.opened(held.room_number) and not over else None,
+        passcode_intent=held.next(PASSCODE) if held.has_lock(held.room_number) and not held.is_over(now) else None,
         welcome_intent=held.next(WELCOME),
     )
     changed = {"guest_phone": contact.phone, "guest_email": contact.email, "contact_version": version}
@@ -160,14 +162,14 @@ def change_contact(held: Held, contact: Contact, now: datetime) -> Outcome:
 def check_in(held: Held, room: str | None, guests: list[dict[str, Any]] | None, now: datetime) -> Outcome:
     """J3, J7. A code that opens the right doors from now on is kept."""
     planned = held.planned
-    if now >= planned.ends_at:
-        raise Conflict(f"{_over(held)}; book further nights as a new reservation")
+    if held.is_over(now):
+        raise Conflict(f"{_ended(held)}; book further nights as a new reservation")
     stay = planned.model_copy(update={"room": room or held.room_number, "starts_at": now})
     documents = held.guests if guests is None else guests
     event = ReservationCheckedIn(
         **held.known(),
         stay=stay,
-        passcode_intent=_passcode(held, stay.room, now) if held.opened(stay.room) else None,
+        passcode_intent=_passcode(held, stay.room, now) if held.has_lock(stay.room) else None,
         check_in_confirmation_intent=held.next(CHECK_IN_CONFIRMATION),
         sire_intent=held.next(SIRE_ENTRY) if held.has_sire else None,
         checked_in_on=now.astimezone(held.zone).date(),
@@ -209,11 +211,11 @@ def cancel(held: Held, status: str, reason: str | None, now: datetime) -> Outcom
 
 def new_pin(held: Held, now: datetime) -> Outcome:
     """J5. Refused while the last one is still on its way: a second click must not make a second code."""
-    if not held.opened(held.room_number):
+    if not held.has_lock(held.room_number):
         room = f"room {held.room_number}" if held.room_number else "a stay without a room"
         raise Conflict(f"no lock of this organization opens {room}; an admin adds it in the settings")
-    if now >= held.planned.ends_at:
-        raise Conflict(f"{_over(held)}, and a code would end with it; book further nights as a new reservation")
+    if held.is_over(now):
+        raise Conflict(f"{_ended(held)}, and a code would end with it; book further nights as a new reservation")
     if _open(held, PIN) and not _failed(held, PASSCODE):
         raise Conflict("a new code is already on its way to the guest; its state stands in `steps`")
     event = ReservationPinRequested(
@@ -301,7 +303,7 @@ def _passcode(held: Held, room: str | None, now: datetime) -> int:
     return held.current(PASSCODE) if room == held.room_number and opens_already else held.next(PASSCODE)
 
 
-def _over(held: Held) -> str:
+def _ended(held: Held) -> str:
     return f"the stay ended on {held.check_out_date} at {held.check_out_time:%H:%M}"
 
 

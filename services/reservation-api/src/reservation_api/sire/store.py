@@ -19,9 +19,7 @@ where r.state in ('waiting', 'rejected', 'superseded') and r.intent <= excluded.
 """
 _SUPERSEDE = """
 update sire_rows r set state = 'superseded'
-from (
-    select distinct * from unnest($1::bigint[], $2::bigint[], $3::text[]) as u (organization, reservation, movement)
-) n
+from unnest($1::bigint[], $2::bigint[], $3::text[]) as n (organization, reservation, movement)
 where r.organization_id = n.organization and r.reservation_id = n.reservation and r.movement = n.movement
   and r.state in ('waiting', 'rejected')
   and r.intent < (select max(x.intent) from sire_rows x where x.organization_id = n.organization
