@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import httpx
 import psycopg
-from tests.crash.judge import at_rest, judge, open_journal, query
+from tests.crash.judge import all_published, at_rest, judge, open_journal, query
 from tests.crash.load import make
 from tests.crash.result import Result
 
@@ -76,6 +76,8 @@ class Harness:
     def run(self, point: Point) -> None:
         """End the service at the point, and start it again."""
         process = self.made.cluster.services[point.service]
+        # What is left in an outbox, as the organization's settings, would reach the point instead of what is made now.
+        self._until(lambda: all_published(self.made), "what was said before is published")
         process.stop()
         broker = self.made.infrastructure.broker
         changes = {"CRASH_AT": point.name, "CRASH_ON": "1", "CRASH_HOW": point.how}
@@ -136,7 +138,11 @@ class Harness:
             process.signal(signal.SIGCONT)
 
     def _consumes(self, service: str) -> bool:
-        health = httpx.get(f"http://127.0.0.1:{self.made.cluster.ports[service]}/health/ready", timeout=5).json()
+        try:
+            health = httpx.get(f"http://127.0.0.1:{self.made.cluster.ports[service]}/health/ready", timeout=5).json()
+        except httpx.TransportError as error:
+            say(f"{service}: {error}; its last words:\n{self.made.cluster.services[service].last_words()}")
+            return False
         return all(health["checks"].values())
 
     def _close_connections(self, service: str) -> None:

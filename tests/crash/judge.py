@@ -145,12 +145,22 @@ def _motion(made: System, known: Collection[str] | None) -> tuple[int, ...] | No
         waiting = [queue["name"] for queue in queues if queue.get("messages", 1)]  # none told: not counted yet
         if any(known is None or name in known for name in waiting):
             return None
-        schemas = [name.replace("-", "_") for name in installed_services()]
-        with psycopg.connect(made.infrastructure.database_url, connect_timeout=10) as connection:
-            for schema in schemas:
-                if connection.execute(f"select 1 from {schema}.outbox limit 1".encode()).fetchone():
-                    return None
-            counts = [connection.execute(f"select count(*) from {s}.inbox".encode()).fetchone() for s in schemas]
+        if not all_published(made):
+            return None
+        counts = _of_each(made, "select count(*) from {}.inbox")
     except (httpx.HTTPError, psycopg.OperationalError):
         return None
-    return tuple(int(row[0]) for row in counts if row)
+    return tuple(counts)
+
+
+def all_published(made: System) -> bool:
+    """Whether every service's outbox is empty."""
+    return not any(_of_each(made, "select count(*) from {}.outbox"))
+
+
+def _of_each(made: System, statement: str) -> list[int]:
+    """What the statement counts in each service's schema."""
+    with psycopg.connect(made.infrastructure.database_url, connect_timeout=10) as connection:
+        statements = [statement.format(name.replace("-", "_")) for name in installed_services()]
+        rows = [connection.execute(s.encode()).fetchone() for s in statements]
+    return [int(row[0]) for row in rows if row]
