@@ -3,10 +3,13 @@
 import asyncio
 import json
 from datetime import timedelta
+from typing import Any
 
 import aio_pika
 import pytest
 from aio_pika import DeliveryMode, Message
+from aio_pika.connection import Connection
+from aio_pika.robust_connection import RobustConnection
 
 from llegada.events.notification import NotificationReady
 from llegada.events.types import Channel
@@ -310,3 +313,48 @@ async def test_a_drain_finishes_what_was_begun(worker: Worker) -> None:
     worker.probe.gate.set()
     await drain
     assert await done(worker)
+
+
+@pytest.mark.parametrize("begun", [0, 1, 3])
+async def test_consumers_start_although_the_connection_is_cut_in_the_middle(
+    worker: Worker, begun: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await worker.declare()
+    open_channel, opened = RobustConnection.channel, 0
+
+    async def cut_once(self: RobustConnection, *arguments: Any, **more: Any) -> Any:
+        nonlocal opened
+        opened += 1
+        if opened == begun + 1:
+            assert self.transport is not None
+            await self.transport.connection.close(ConnectionResetError())
+        return await open_channel(self, *arguments, **more)
+
+    monkeypatch.setattr(RobustConnection, "channel", cut_once)
+    binding = await worker.consume()
+    assert binding.connected
+    assert opened > begun + 1
+    worker.relay()
+    await worker.publish(created())
+    await eventually(lambda: done(worker))
+    assert worker.probe.seen == [1]
+
+
+async def test_a_relay_goes_on_although_its_connection_is_cut_before_it_has_a_channel(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = await worker.declare()
+    open_channel, cut = Connection.channel, False
+
+    def cut_once(self: Connection, *arguments: Any, **more: Any) -> Any:
+        nonlocal cut
+        if not cut:
+            cut = True
+            raise RuntimeError("closed")  # aiormq's word for it
+        return open_channel(self, *arguments, **more)
+
+    monkeypatch.setattr(Connection, "channel", cut_once)
+    worker.relay()
+    await worker.publish(created())
+    assert await eventually(lambda: take(channel, "probe-worker.note"))
+    assert cut

@@ -22,7 +22,7 @@ from llegada.messaging.dead_letters import Keeper
 from llegada.messaging.dead_letters import read as read_dead_letter
 from llegada.messaging.delivery import Consumer
 from llegada.messaging.envelope import NAMESPACE, Envelope, Lane, read
-from llegada.messaging.publisher import HEARTBEAT
+from llegada.messaging.publisher import BROKER_AWAY, HEARTBEAT
 from llegada.messaging.topology import queue_name
 
 log = structlog.get_logger()
@@ -94,9 +94,17 @@ class Binding:
         return any(consumer.holding or consumer.lease_ends > now for consumer in self._consumers)
 
     async def start(self) -> None:
-        await self._broker.start()
-        self.last_settled = time.monotonic()
-        self.started = True
+        """Consume. A broker that goes away meanwhile is waited for: the process serves requests all the time."""
+        while not self.started:
+            try:
+                await self._broker.start()
+            except BROKER_AWAY as error:
+                log.warning("consumers_not_started", error=str(error) or type(error).__name__)
+                await self._broker.stop()  # half of the subscribers may have begun
+                await asyncio.sleep(1)
+            else:
+                self.last_settled = time.monotonic()
+                self.started = True
 
     async def drain(self, seconds: float) -> None:
         """Stop the flow first, finish what was begun, hand back the rest, close."""

@@ -15,13 +15,15 @@ from uuid import UUID
 import aio_pika
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import DeliveryError
+from aio_pika.exceptions import AMQPError, DeliveryError
 from aiormq.exceptions import ChannelClosed, PublishError
 
 from llegada.messaging.envelope import CONTENT_TYPE
 
 TIMEOUT = 10.0  # seconds for a whole batch
 HEARTBEAT = 10  # seconds; a dead peer is noticed after about 33
+BROKER_AWAY = (OSError, AMQPError, RuntimeError)
+"""What the clients raise when the broker cannot be reached; RuntimeError is aiormq's word for a closed connection."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Publisher:
         return self._connection is not None and not self._connection.is_closed
 
     async def connect(self) -> AbstractChannel:
-        """The channel, with confirms and returns as errors. Raises ConnectionError or OSError while there is none."""
+        """The channel, with confirms and returns as errors. Raises one of BROKER_AWAY while there is none."""
         if self._channel is not None and self.connected and not self._channel.is_closed:
             return self._channel
         await self.close()
@@ -120,7 +122,7 @@ class Publisher:
             return Receipt.REFUSED
         except ChannelClosed:
             return Receipt.CLOSED
-        except (ConnectionError, OSError, aio_pika.exceptions.AMQPError, RuntimeError):
+        except BROKER_AWAY:
             return Receipt.UNKNOWN
         return Receipt.CONFIRMED
 
@@ -131,7 +133,7 @@ class Publisher:
         try:
             async with asyncio.timeout(2):
                 await connection.close()
-        except (TimeoutError, ConnectionError, OSError, aio_pika.exceptions.AMQPError):
+        except BROKER_AWAY:
             return  # it is gone, which is what was wanted
 
 

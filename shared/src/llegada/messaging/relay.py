@@ -13,12 +13,11 @@ from collections.abc import Sequence
 
 import asyncpg
 import structlog
-from aio_pika.exceptions import AMQPError
 
 from llegada.messaging import metrics, tracing
 from llegada.messaging.clean_up import clean_up
 from llegada.messaging.measure import Measures
-from llegada.messaging.publisher import Outgoing, Publisher, Receipt
+from llegada.messaging.publisher import BROKER_AWAY, Outgoing, Publisher, Receipt
 from llegada.messaging.transaction import Database, Transaction, database_away
 
 log = structlog.get_logger()
@@ -84,7 +83,7 @@ class Relay:
                     await connection.execute(_HURRY)
                     await self._lead(connection)
             except Exception as error:
-                if not (database_away(error) or isinstance(error, AMQPError)):
+                if not (database_away(error) or isinstance(error, BROKER_AWAY)):
                     raise
                 log.warning("relay_interrupted", error=type(error).__name__, next_try_seconds=self._backoff)
                 await self._pause(self._backoff)

@@ -20,7 +20,6 @@ import httpx
 import structlog
 import uvicorn
 import uvloop
-from aio_pika.exceptions import AMQPError
 from prometheus_client import disable_created_metrics
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -30,7 +29,7 @@ from llegada.messaging.broker import Binding, DeadLetterQueues
 from llegada.messaging.dead_letters import Keeper
 from llegada.messaging.delivery import Consumer
 from llegada.messaging.inline import InlineDispatcher
-from llegada.messaging.publisher import Publisher
+from llegada.messaging.publisher import BROKER_AWAY, Publisher
 from llegada.messaging.relay import Relay
 from llegada.messaging.replays import Replayer
 from llegada.messaging.topology import UNROUTABLE, Topology, TopologyError, check, dead_letter_queue, topology
@@ -197,7 +196,7 @@ class Process:
             try:
                 async with asyncio.timeout(20), await aio_pika.connect(url, timeout=5) as connection:
                     await check(await connection.channel(), wanted)
-            except (OSError, AMQPError, TopologyError) as error:
+            except (*BROKER_AWAY, TopologyError) as error:
                 log.warning("broker_not_ready", error=str(error) or type(error).__name__)
                 await _pause(self._stopping, 1.0)
             else:

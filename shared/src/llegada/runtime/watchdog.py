@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import aio_pika
 import structlog
-from aio_pika.exceptions import AMQPError
 
 from llegada.messaging.broker import Binding
+from llegada.messaging.publisher import BROKER_AWAY
 from llegada.messaging.relay import Relay
 
 log = structlog.get_logger()
@@ -32,7 +32,7 @@ async def depth_over_amqp(url: str, queues: Sequence[str]) -> int | None:
         async with await aio_pika.connect(url, timeout=5) as connection:
             channel = await connection.channel()
             results = [(await channel.declare_queue(name, passive=True)).declaration_result for name in queues]
-    except (OSError, AMQPError):
+    except BROKER_AWAY:
         return None
     return sum(result.message_count or 0 for result in results)
 
