@@ -24,6 +24,7 @@ from llegada.messaging.failures import (
     Permanent,
     RateLimited,
     SlotLater,
+    TargetFailed,
     Transient,
 )
 from llegada.messaging.transaction import Database
@@ -281,6 +282,7 @@ async def test_the_code_stands_in_no_log_line_and_no_representation(
     ("codes", "failure"),
     [
         (ttlock._TRANSIENT, Transient),
+        (ttlock._AT_THE_LOCK, TargetFailed),
         (ttlock._WAIT, RateLimited),
         (ttlock._CREDENTIALS, Credentials),
         (ttlock._PERMANENT, Permanent),
@@ -292,11 +294,12 @@ def test_every_code_of_the_table_has_its_reaction(codes: Any, failure: type[Fail
         found = ttlock.failure_of(code)
         assert type(found) is failure
         assert found.code == str(code)
-        assert found.advice or failure in (Transient, RateLimited)
+        assert found.advice or failure in (Transient, TargetFailed, RateLimited)
 
 
 def test_no_code_stands_in_two_tables() -> None:
-    tables = [set(ttlock._TRANSIENT), set(ttlock._WAIT), set(ttlock._CREDENTIALS), set(ttlock._PERMANENT)]
+    named = ttlock._TRANSIENT, ttlock._AT_THE_LOCK, ttlock._WAIT, ttlock._CREDENTIALS, ttlock._PERMANENT
+    tables = [set(table) for table in named]
     assert sum(map(len, tables)) == len(set.union(*tables))
 
 

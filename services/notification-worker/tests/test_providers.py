@@ -22,6 +22,7 @@ from llegada.messaging.failures import (
     OutcomeUnknown,
     Permanent,
     RateLimited,
+    TargetFailed,
     Transient,
 )
 from llegada.runtime.http import ProviderClient
@@ -237,15 +238,17 @@ async def test_a_server_that_is_not_there_took_nothing() -> None:
 @pytest.mark.parametrize(
     ("code", "text", "failure"),
     [
-        *[(code, "x", Transient) for code in (421, 450, 451, 452, 454, 455)],
+        *[(code, "x", Transient) for code in (421, 451, 452, 454, 455)],
+        *[(450, "x", TargetFailed), (450, "4.2.0 later", TargetFailed), (452, "4.2.2 full", TargetFailed)],
+        (450, "4.3.2 the system takes nothing", Transient),
         *[(code, "x", Permanent) for code in (501, 503, 521, 550, 551, 552, 553, 554, 555, 556)],
         *[(code, "x", Credentials) for code in (530, 534, 535, 538)],
-        (552, "5.2.2 full", Transient),
+        (552, "5.2.2 full", TargetFailed),
         (550, "5.7.26 dmarc", Credentials),
     ],
 )
 def test_every_smtp_code_has_its_reaction(code: int, text: str, failure: type[Failure]) -> None:
-    assert isinstance(failure_of(code, text), failure)
+    assert type(failure_of(code, text)) is failure
 
 
 async def test_nobody_is_called_for_the_synthetic_organization() -> None:

@@ -9,7 +9,9 @@ import httpx
 import pytest
 from prometheus_client import REGISTRY
 
-from llegada.events.sire import SireFilingPrepared
+from llegada.events.event import Event
+from llegada.events.job import JobSkipped
+from llegada.events.sire import SireFilingPrepared, SireRegistrationRequested
 from llegada.messaging.envelope import Lane, first
 from llegada.messaging.subscription import Delivered
 from llegada.messaging.transaction import Database
@@ -34,6 +36,10 @@ async def prepare(database: Database, number: int, *documents: str, intent: int 
             "rows": rows,
         }
     )
+    await project(database, event)
+
+
+async def project(database: Database, event: Event) -> None:
     envelope = first(event, source="tests", correlation_id="1", lane=Lane.INTERACTIVE, traceparent=None)
     async with database.transaction() as tx:
         await Projection().project([Delivered(event, envelope)], tx)
@@ -154,6 +160,25 @@ async def test_a_corrected_document_takes_the_place_of_the_wrong_one(
     await close(client)
     lines = (await client.get("/api/sire/files/1")).text
     assert ("X2" in lines, "X1" in lines) == (True, False)
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+async def test_a_guest_who_turns_out_to_be_colombian_is_not_reported(
+    client: httpx.AsyncClient, database: Database, reservation: Reservation, *, newest_first: bool
+) -> None:
+    number = await reservation()
+    wished = {"organization_id": 1, "reservation_id": number, "movement": "entry", "moved_on": DAY, "guests": []}
+    wished["property_name"] = "Hostal"
+    skipped = {"organization_id": 1, "reservation_id": number, "job": "sire-worker", "step_name": "sire"}
+    skipped |= {"cause_type": "sire.registration_requested", "reason": "every guest is Colombian"}
+    await project(database, SireRegistrationRequested.model_validate(wished | {"intent": 2}))
+    if not newest_first:
+        await prepare(database, number, "X1")
+        assert await states(client) == ["waiting"], "the newer wish has not been looked at yet"
+    await project(database, JobSkipped.model_validate(skipped | {"intent": 2}))
+    if newest_first:
+        await prepare(database, number, "X1")
+    assert await states(client) == ["superseded"]
 
 
 async def test_what_was_rejected_and_then_corrected_is_owed_to_nobody(

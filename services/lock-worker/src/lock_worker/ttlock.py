@@ -12,7 +12,15 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, SecretStr
 
-from llegada.messaging.failures import Credentials, Failure, OutcomeUnknown, Permanent, RateLimited, Transient
+from llegada.messaging.failures import (
+    Credentials,
+    Failure,
+    OutcomeUnknown,
+    Permanent,
+    RateLimited,
+    TargetFailed,
+    Transient,
+)
 from llegada.messaging.gate import Limit, Way
 from llegada.runtime.http import ProviderClient, retry_after
 from lock_worker.store import Store, Token
@@ -30,11 +38,13 @@ _SPARE = timedelta(hours=1)
 
 _TRANSIENT: dict[int, str] = {
     90000: "TTLock had an internal error",
+    80000: "TTLock's clock and ours differ",
+}
+_AT_THE_LOCK: dict[int, str] = {
     -3002: "the gateway is offline",
     -2012: "no gateway is near the lock",
     -3035: "the lock saves power",
     -3036: "the lock's Wi-Fi is offline",
-    80000: "TTLock's clock and ours differ",
 }
 # Code → how long to wait at least; no attempt is used up.
 _WAIT: dict[int, tuple[timedelta, str]] = {
@@ -225,6 +235,8 @@ def failure_of(code: int) -> Failure:
     """The failure that an `errcode` stands for."""
     if code in _TRANSIENT:
         return Transient(_TRANSIENT[code], code=str(code))
+    if code in _AT_THE_LOCK:
+        return TargetFailed(_AT_THE_LOCK[code], code=str(code))
     if code in _WAIT:
         wait, words = _WAIT[code]
         return RateLimited(words, retry_after=wait, code=str(code))

@@ -2,6 +2,7 @@
 
 Failure
 ├── Transient        the answer proves that nothing was done: try again on the ladder
+│   └── TargetFailed     the provider is well; the lock, the mailbox cannot now: the breaker does not count it
 ├── Wait             no attempt is used up
 │   ├── RateLimited      the provider asks to wait at least `retry_after`
 │   ├── ProviderDown     the circuit breaker is open: until it lets a probe through
@@ -54,6 +55,10 @@ class Failure(Exception):  # noqa: N818 - the field's word: a failure has a clas
 
 class Transient(Failure):
     failure_class = FailureClass.TRANSIENT
+
+
+class TargetFailed(Transient):
+    """Says nothing about the provider's account: other locks, other mailboxes work."""
 
 
 class Wait(Failure):

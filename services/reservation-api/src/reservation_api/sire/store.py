@@ -1,13 +1,17 @@
 """Rows that wait for the portal of SIRE, the files made of them, and what the portal said."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import asyncpg
 
-from llegada.events.sire import SireFilingPrepared
+from llegada.events.event import Event
+from llegada.events.job import JobSkipped
+from llegada.events.sire import STEP_OF, Movement, SireFilingPrepared
 from llegada.messaging.transaction import Transaction
+from reservation_api.timeline.steps import Steps
 
+_MOVEMENT_OF: Mapping[str, Movement] = {step: movement for movement, step in STEP_OF.items()}
 _TAKE = """
 insert into sire_rows as r (organization_id, key, reservation_id, movement, intent, moved_on, line, due_at)
 select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::integer[], $6::date[], $7::text[],
@@ -19,13 +23,14 @@ where r.state in ('waiting', 'rejected', 'superseded') and r.intent <= excluded.
 """
 _SUPERSEDE = """
 update sire_rows r set state = 'superseded'
-from unnest($1::bigint[], $2::bigint[], $3::text[]) as n (organization, reservation, movement)
+from unnest($1::bigint[], $2::bigint[], $3::text[], $4::integer[]) as n (organization, reservation, movement, answered)
 where r.organization_id = n.organization and r.reservation_id = n.reservation and r.movement = n.movement
   and r.state in ('waiting', 'rejected')
-  and r.intent < (select max(x.intent) from sire_rows x where x.organization_id = n.organization
-                  and x.reservation_id = n.reservation and x.movement = n.movement)
+  and r.intent < greatest(n.answered, (select max(x.intent) from sire_rows x where x.organization_id = n.organization
+                                       and x.reservation_id = n.reservation and x.movement = n.movement))
 """
-"""Of a person as an older wish knew him: a corrected document has another key, and its row nothing would replace."""
+"""Of a person as an older wish knew him: a corrected document has another key, and its row nothing would replace. The
+newest wish may have no row at all: its guests are Colombian."""
 _LIST = """
 select reservation_id, movement, moved_on, due_at, state, reason, file_number,
        due_at < now() and state not in ('accepted', 'superseded') as overdue, count(*) over () as total
@@ -64,9 +69,13 @@ where r.organization_id = $1 and r.file_number = $2 and r.key = n.key
 """
 
 
-async def take(tx: Transaction, events: Sequence[SireFilingPrepared]) -> None:
-    """Rows that the worker prepared; one that is in a file already stays there, a newer wish replaces older ones."""
-    rows = [(event, row) for event in events for row in event.rows]
+async def take(tx: Transaction, events: Sequence[Event], steps: Mapping[tuple[int, int], Steps]) -> None:
+    """Rows that the worker prepared; one that is in a file already stays there, a newer wish replaces older ones.
+
+    `steps`: of each reservation, by organization and id.
+    """
+    prepared = [event for event in events if isinstance(event, SireFilingPrepared)]
+    rows = [(event, row) for event in prepared for row in event.rows]
     if rows:
         await tx.execute(
             _TAKE,
@@ -79,8 +88,20 @@ async def take(tx: Transaction, events: Sequence[SireFilingPrepared]) -> None:
             [row.line for _, row in rows],
             [event.due_at for event, _ in rows],
         )
-        movements = [(event.organization_id, event.reservation_id, event.movement) for event in events]
-        await tx.execute(_SUPERSEDE, *map(list, zip(*movements, strict=True)))
+    moved = {(e.organization_id, e.reservation_id, e.movement) for e in prepared} | {
+        (e.organization_id, e.reservation_id, movement)
+        for e in events
+        if isinstance(e, JobSkipped) and e.reservation_id and (movement := _MOVEMENT_OF.get(e.step_name or ""))
+    }
+    if moved:
+        answered = [(*movement, _answered(steps.get(movement[:2], {}), movement[2])) for movement in sorted(moved)]
+        await tx.execute(_SUPERSEDE, *map(list, zip(*answered, strict=True)))
+
+
+def _answered(steps: Steps, movement: Movement) -> int:
+    """The newest wish, if the worker has done with it; 0 while it is under way, or blocked by its documents."""
+    step = steps.get(STEP_OF[movement])
+    return step.intent if step is not None and step.fact is not None else 0
 
 
 async def page(

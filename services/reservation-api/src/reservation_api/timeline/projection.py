@@ -11,7 +11,6 @@ from typing import Any
 from llegada.events.event import Event
 from llegada.events.job import JobFailed
 from llegada.events.person import UserEvent
-from llegada.events.sire import SireFilingPrepared
 from llegada.events.statement import StatementEvent, StatementMailRequested
 from llegada.events.task import TaskEvent
 from llegada.messaging.envelope import Envelope
@@ -68,7 +67,7 @@ class Projection:
             if entry.subject in known:
                 _take(known[entry.subject], entry.event)
         await store.save(tx, entries, known)
-        await sire.take(tx, [d.event for d in batch if isinstance(d.event, SireFilingPrepared)])
+        await sire.take(tx, [d.event for d in batch], {subject: found.steps for subject, found in known.items()})
         mails = await _back_office([(d.envelope, d.event) for d in batch if isinstance(d.event, _BACK_OFFICE)], tx)
         await conversations.mark(tx, [d.event for d in batch])
         return [mails.get(id(d.event)) for d in batch]
