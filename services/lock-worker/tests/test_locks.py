@@ -24,7 +24,7 @@ from llegada.messaging.failures import (
     Permanent,
     RateLimited,
     SlotLater,
-    TargetFailed,
+    TargetAway,
     Transient,
 )
 from llegada.messaging.transaction import Database
@@ -282,7 +282,7 @@ async def test_the_code_stands_in_no_log_line_and_no_representation(
     ("codes", "failure"),
     [
         (ttlock._TRANSIENT, Transient),
-        (ttlock._AT_THE_LOCK, TargetFailed),
+        (ttlock._AT_THE_LOCK, TargetAway),
         (ttlock._WAIT, RateLimited),
         (ttlock._CREDENTIALS, Credentials),
         (ttlock._PERMANENT, Permanent),
@@ -294,7 +294,7 @@ def test_every_code_of_the_table_has_its_reaction(codes: Any, failure: type[Fail
         found = ttlock.failure_of(code)
         assert type(found) is failure
         assert found.code == str(code)
-        assert found.advice or failure in (Transient, TargetFailed, RateLimited)
+        assert found.advice or failure in (Transient, RateLimited)
 
 
 def test_no_code_stands_in_two_tables() -> None:
@@ -377,7 +377,7 @@ async def test_an_older_code_that_no_gateway_reaches_is_tried_again_and_then_the
     await place.issue(event())
     place.wire.refuse = {("delete", 2): NO_GATEWAY}
     for number in (1, 2):
-        with pytest.raises(Transient):
+        with pytest.raises(TargetAway):
             await place.issue(event(ReservationPinRequested, 2), number)
     assert len((await place.issue(event(ReservationPinRequested, 2), 3)).passcodes) == 2
     place.wire.refuse.clear()
@@ -388,7 +388,7 @@ async def test_an_older_code_that_no_gateway_reaches_is_tried_again_and_then_the
 async def test_one_locks_trouble_leaves_no_other_lock_open_after_the_end(place: Place) -> None:
     await place.issue(event())
     place.wire.refuse = {("delete", 1): NO_GATEWAY}
-    with pytest.raises(Transient):
+    with pytest.raises(TargetAway):
         await place.revoke(cancelled())
     assert place.at(2) == []
     place.wire.refuse.clear()

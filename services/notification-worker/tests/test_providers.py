@@ -22,7 +22,7 @@ from llegada.messaging.failures import (
     OutcomeUnknown,
     Permanent,
     RateLimited,
-    TargetFailed,
+    TargetAway,
     Transient,
 )
 from llegada.runtime.http import ProviderClient
@@ -207,7 +207,7 @@ async def test_a_mail_has_text_html_and_a_stable_id(server: tuple[Server, Mailer
 @pytest.mark.parametrize(
     ("rcpt", "data", "failure"),
     [
-        ("450 4.2.1 busy", "250 OK", Transient),
+        ("450 4.2.1 busy", "250 OK", TargetAway),
         ("550 5.1.1 unknown", "250 OK", Permanent),
         ("250 OK", "451 4.3.0 later", Transient),
         ("250 OK", "554 5.7.1 policy", Credentials),
@@ -239,11 +239,11 @@ async def test_a_server_that_is_not_there_took_nothing() -> None:
     ("code", "text", "failure"),
     [
         *[(code, "x", Transient) for code in (421, 451, 452, 454, 455)],
-        *[(450, "x", TargetFailed), (450, "4.2.0 later", TargetFailed), (452, "4.2.2 full", TargetFailed)],
+        *[(450, "x", TargetAway), (450, "4.2.0 later", TargetAway), (451, "4.7.1 greylisted", TargetAway), (452, "4.2.2 full", TargetAway)],
         (450, "4.3.2 the system takes nothing", Transient),
         *[(code, "x", Permanent) for code in (501, 503, 521, 550, 551, 552, 553, 554, 555, 556)],
         *[(code, "x", Credentials) for code in (530, 534, 535, 538)],
-        (552, "5.2.2 full", TargetFailed),
+        (552, "5.2.2 full", TargetAway),
         (550, "5.7.26 dmarc", Credentials),
     ],
 )

@@ -20,6 +20,7 @@ from llegada.messaging.failures import (
     ProviderDown,
     RateLimited,
     SlotLater,
+    TargetAway,
     Transient,
     TryAgain,
     Undecodable,
@@ -60,6 +61,7 @@ def test_a_slot_is_never_missed_by_a_rung_that_is_too_long(seconds: float, rung:
         (OutcomeUnknown("x"), 3, GiveUp("failed 3 times")),
         (RateLimited("x", retry_after=5 * SECOND), 9, TryAgain(8 * SECOND, counts=False)),
         (ProviderDown("x", retry_after=30 * SECOND), 9, TryAgain(32 * SECOND, counts=False)),
+        (TargetAway("x"), 9, TryAgain(64 * SECOND, counts=False)),
         (SlotLater("x", retry_after=30 * SECOND), 9, TryAgain(16 * SECOND, counts=False)),
         (LeaseHeld("x", retry_after=40 * SECOND), 9, TryAgain(64 * SECOND, counts=False)),
         (Permanent("x"), 1, GiveUp("trying again cannot help")),
@@ -69,6 +71,15 @@ def test_a_slot_is_never_missed_by_a_rung_that_is_too_long(seconds: float, rung:
 )
 def test_what_happens_after_a_failure(failure: Failure, attempt: int, decision: object) -> None:
     assert decide(failure, attempt, YOUNG, POLICY) == decision
+
+
+def test_a_target_that_is_away_is_tried_ever_more_seldom_for_a_day() -> None:
+    tries, age = 0, timedelta(seconds=0)
+    while isinstance(decision := decide(TargetAway("offline"), 1, age, POLICY), TryAgain):
+        assert not decision.counts
+        tries, age = tries + 1, age + decision.delay
+    assert 20 < tries < 40
+    assert age >= POLICY.give_up_after
 
 
 def test_a_wait_ends_when_it_is_too_late() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from llegada.messaging.effects import Attempt, NotWanted
 from llegada.messaging.envelope import Lane
-from llegada.messaging.failures import OutcomeUnknown, Permanent, ProviderDown, SlotLater, TargetFailed, Transient
+from llegada.messaging.failures import OutcomeUnknown, Permanent, ProviderDown, SlotLater, TargetAway, Transient
 from llegada.messaging.gate import BULK_SHARE, FAILURES, Gate, Limit, Way
 from llegada.testing.eventually import eventually
 
@@ -167,12 +167,13 @@ async def test_what_the_provider_refuses_says_that_it_is_there(worker: Worker) -
 
 
 async def test_a_lock_or_a_mailbox_that_cannot_says_nothing_about_the_account(worker: Worker) -> None:
-    worker.probe.on_perform = [TargetFailed("the gateway is offline")] * FAILURES + [None]
+    worker.probe.on_perform = [TargetAway("the gateway is offline")] * FAILURES + [None]
     for number in range(1, FAILURES + 2):
         await deliver(worker, number)
     assert len(worker.probe.performed) == FAILURES + 1
     assert await worker.rows("select * from breakers") == []
-    assert {row["attempt"] for row in await worker.inbox() if row["outcome"] == "retrying"} == {1}
+    waiting = [row for row in await worker.inbox() if row["failure_class"] == "target_away"]
+    assert [(row["outcome"], row["attempt"]) for row in waiting] == [("waiting", 0)] * FAILURES
 
 
 async def test_a_limited_delivery_parks_on_a_rung_without_using_an_attempt_and_staff_see_nothing(

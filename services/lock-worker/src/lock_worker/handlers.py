@@ -25,7 +25,7 @@ from llegada.messaging.failures import (
     NotYetKnown,
     OutcomeUnknown,
     Permanent,
-    TargetFailed,
+    TargetAway,
     Transient,
     Wait,
 )
@@ -159,7 +159,7 @@ class Issue(_AtLocks):
             self._organization, event.reservation_id, event.passcode_intent or 0, locks, period
         )
         if not rows:
-            raise TargetFailed(_ENDED, code="ended")
+            raise Transient(_ENDED, code="ended")
         for row in rows:
             if row.state == "intended":
                 await self._set(row)
@@ -167,7 +167,7 @@ class Issue(_AtLocks):
 
     async def _set(self, row: Row) -> None:
         if not await self._store.begin(row):
-            raise TargetFailed(_ENDED, code="ended")
+            raise Transient(_ENDED, code="ended")
         try:
             if row.gateway is None:
                 known = await self._ttlock.get(self._organization, row.lock_id, row.name, row.period)
@@ -182,7 +182,7 @@ class Issue(_AtLocks):
                 raise
             if not await self.adopt(row):
                 await self._store.recode(row)
-                raise TargetFailed(f"{failure.reason}; another one is tried", code=failure.code) from failure
+                raise Transient(f"{failure.reason}; another one is tried", code=failure.code) from failure
 
     async def _issued(self, attempt: Attempt) -> PasscodeIssued:
         """The codes of this intent; those of older ones are taken away, now that the new ones open.
@@ -202,10 +202,10 @@ class Issue(_AtLocks):
     async def _delete_older(self, row: Row, attempt: Attempt) -> None:
         try:
             await self.delete(row)
-        except Wait:
-            raise
         except Failure as failure:
-            if isinstance(failure, Transient | OutcomeUnknown) and attempt.number < _TRIES:
+            if isinstance(failure, Wait) and not isinstance(failure, TargetAway):
+                raise
+            if isinstance(failure, Transient | OutcomeUnknown | TargetAway) and attempt.number < _TRIES:
                 raise
             log.warning(
                 "older_passcode_stays", lock=row.lock_id, name=row.name, reason=failure.reason, code=failure.code

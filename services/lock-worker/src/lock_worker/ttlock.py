@@ -18,7 +18,7 @@ from llegada.messaging.failures import (
     OutcomeUnknown,
     Permanent,
     RateLimited,
-    TargetFailed,
+    TargetAway,
     Transient,
 )
 from llegada.messaging.gate import Limit, Way
@@ -236,7 +236,7 @@ def failure_of(code: int) -> Failure:
     if code in _TRANSIENT:
         return Transient(_TRANSIENT[code], code=str(code))
     if code in _AT_THE_LOCK:
-        return TargetFailed(_AT_THE_LOCK[code], code=str(code))
+        return TargetAway(_AT_THE_LOCK[code], code=str(code), advice=_LOCK)
     if code in _WAIT:
         wait, words = _WAIT[code]
         return RateLimited(words, retry_after=wait, code=str(code))

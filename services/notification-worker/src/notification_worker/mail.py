@@ -14,12 +14,12 @@ import aiosmtplib
 from pydantic import SecretStr
 
 from llegada.messaging import tracing
-from llegada.messaging.failures import Credentials, Failure, OutcomeUnknown, Permanent, TargetFailed, Transient
+from llegada.messaging.failures import Credentials, Failure, OutcomeUnknown, Permanent, TargetAway, Transient
 
 _ADDRESS = "Check the guest's e-mail address, or use another channel."
 _RELAY = "Check the mail server's settings and the sender's domain (SPF, DKIM, DMARC)."
 _AUTH = frozenset({530, 534, 535, 538})  # RFC 4954
-_MAILBOX = 450  # RFC 5321 §4.2.2; RFC 3463 says it more exactly: x.2.x is the mailbox, 5.2.2 a full one, 4.2.x any
+_MAILBOX = 450  # RFC 5321 §4.2.2. RFC 3463: x.2.x is the mailbox; 4.7.1 is what greylisting says
 _FINAL_DOT_SECONDS = 15.0
 
 
@@ -127,8 +127,8 @@ def failure_of(code: int, text: str) -> Failure:
     enhanced = text.split(" ", 1)[0] if text[:2] in ("4.", "5.") else ""
     if code in _AUTH or enhanced.startswith("5.7."):
         return Credentials(f"the mail server refuses us ({code})", code=str(code), advice=_RELAY)
-    if enhanced.startswith(("4.2.", "5.2.2")) or (code == _MAILBOX and not enhanced):
-        return TargetFailed(f"the guest's mailbox takes nothing now ({code})", code=str(code))
+    if enhanced.startswith(("4.2.", "4.7.1", "5.2.2")) or (code == _MAILBOX and not enhanced):
+        return TargetAway(f"the guest's mailbox takes nothing now ({code})", code=str(code))
     if 400 <= code < 500:  # noqa: PLR2004 - RFC 5321 §4.2.1: transient negative completion
         return Transient(f"the mail server cannot take the message now ({code})", code=str(code))
     return Permanent(f"the mail server refuses the message or the address ({code})", code=str(code), advice=_ADDRESS)

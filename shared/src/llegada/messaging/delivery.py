@@ -32,16 +32,7 @@ from llegada.messaging.effects import (
     claim,
 )
 from llegada.messaging.envelope import Envelope
-from llegada.messaging.failures import (
-    OURS,
-    Failure,
-    LeaseHeld,
-    OutcomeUnknown,
-    Permanent,
-    TargetFailed,
-    Transient,
-    Undecodable,
-)
+from llegada.messaging.failures import OURS, Failure, LeaseHeld, OutcomeUnknown, Permanent, Transient, Undecodable
 from llegada.messaging.gate import Gate
 from llegada.messaging.group_commit import GroupCommit
 from llegada.messaging.inbox import Settled, Settlement, settle, settle_done
@@ -279,11 +270,11 @@ class Consumer(Generic[H]):
         way = effect.way()
         try:
             published = await self._perform(effect, attempt, lease_ends)
-        except Failure as failure:
-            answered = isinstance(failure, TargetFailed) or not isinstance(failure, Transient | OutcomeUnknown)
-            if not answered:
-                await self._hold(partial(self._gate.failed, way))
-            elif failing:
+        except (Transient, OutcomeUnknown):
+            await self._hold(partial(self._gate.failed, way))
+            raise
+        except Failure:
+            if failing:
                 await self._hold(partial(self._gate.worked, way))
             raise
         if failing:

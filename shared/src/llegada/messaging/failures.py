@@ -2,10 +2,10 @@
 
 Failure
 ├── Transient        the answer proves that nothing was done: try again on the ladder
-│   └── TargetFailed     the provider is well; the lock, the mailbox cannot now: the breaker does not count it
 ├── Wait             no attempt is used up
 │   ├── RateLimited      the provider asks to wait at least `retry_after`
 │   ├── ProviderDown     the circuit breaker is open: until it lets a probe through
+│   ├── TargetAway       the provider is well, one lock or mailbox is not: as long again as the message has waited
 │   ├── NotYetKnown      what an earlier attempt did may still be told
 │   ├── Postponed        the message has its own time, until then it waits; staff are told once
 │   ├── SlotLater        our own limit: the reserved slot comes in `retry_after`; nothing to tell staff
@@ -31,6 +31,7 @@ class FailureClass(StrEnum):
     TRANSIENT = "transient"
     RATE_LIMITED = "rate_limited"
     PROVIDER_DOWN = "provider_down"
+    TARGET_AWAY = "target_away"
     NOT_YET_KNOWN = "not_yet_known"
     POSTPONED = "postponed"
     SLOT_LATER = "slot_later"
@@ -57,10 +58,6 @@ class Transient(Failure):
     failure_class = FailureClass.TRANSIENT
 
 
-class TargetFailed(Transient):
-    """Says nothing about the provider's account: other locks, other mailboxes work."""
-
-
 class Wait(Failure):
     """Nothing went wrong that a later delivery would not find mended: no attempt is used up."""
 
@@ -77,6 +74,15 @@ class RateLimited(Wait):
 
 class ProviderDown(Wait):
     failure_class = FailureClass.PROVIDER_DOWN
+
+
+class TargetAway(Wait):
+    """Nobody says when it is back: a gateway that lost its power, a mail server that greylists. It may take hours."""
+
+    failure_class = FailureClass.TARGET_AWAY
+
+    def __init__(self, reason: str, *, code: str | None = None, advice: str | None = None) -> None:
+        super().__init__(reason, retry_after=timedelta(seconds=2), code=code, advice=advice)
 
 
 class NotYetKnown(Wait):
@@ -139,23 +145,28 @@ def decide(failure: Failure, attempt: int, age: timedelta, policy: RetryPolicy) 
     """What happens after `failure`, which was failure number `attempt` (from 1) of a message that is `age` old."""
     match failure:
         case LeaseHeld() | Postponed():
-            return TryAgain(_rung(failure), counts=False)
+            return TryAgain(_rung(failure, age), counts=False)
         case Permanent() | Credentials() | Undecodable():
             return GiveUp("trying again cannot help")
         case Wait():
             if age >= policy.give_up_after:
                 return GiveUp(f"still not possible after {policy.give_up_after}")
-            return TryAgain(_rung(failure), counts=False)
+            return TryAgain(_rung(failure, age), counts=False)
         case _ if attempt >= policy.attempts:
             return GiveUp(f"failed {attempt} times")
         case _:
             return TryAgain(rung_at_least(policy.delay(attempt)), counts=True)
 
 
-def _rung(wait: Wait) -> timedelta:
+def _rung(wait: Wait, age: timedelta) -> timedelta:
     """What has its own time comes back before it, rung by rung; anything else not before it can be done."""
-    rung = rung_at_most if isinstance(wait, SlotLater | Postponed) else rung_at_least
-    return rung(wait.retry_after)
+    match wait:
+        case SlotLater() | Postponed():
+            return rung_at_most(wait.retry_after)
+        case TargetAway():
+            return rung_at_least(max(wait.retry_after, age))
+        case _:
+            return rung_at_least(wait.retry_after)
 
 
 def next_try(decision: TryAgain, now: datetime) -> datetime:
