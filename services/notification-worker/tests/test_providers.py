@@ -239,7 +239,8 @@ async def test_a_server_that_is_not_there_took_nothing() -> None:
     ("code", "text", "failure"),
     [
         *[(code, "x", Transient) for code in (421, 451, 452, 454, 455)],
-        *[(450, "x", TargetAway), (450, "4.2.0 later", TargetAway), (451, "4.7.1 greylisted", TargetAway), (452, "4.2.2 full", TargetAway)],
+        *[(450, "x", TargetAway), (450, "4.2.0 later", TargetAway), (452, "4.2.2 full", TargetAway)],
+        (451, "4.7.1 greylisted", TargetAway),
         (450, "4.3.2 the system takes nothing", Transient),
         *[(code, "x", Permanent) for code in (501, 503, 521, 550, 551, 552, 553, 554, 555, 556)],
         *[(code, "x", Credentials) for code in (530, 534, 535, 538)],

@@ -9,15 +9,18 @@ import pytest
 
 from llegada.events.event import StepReport, StepState
 from llegada.events.reservation import (
+    INVITATION,
     PASSCODE,
+    PAYMENT_LINK,
     PIN,
     ReservationCheckedIn,
     ReservationContactUpdated,
+    ReservationInvitationDue,
     ReservationPinRequested,
 )
 from llegada.events.types import Channel, Contact
 from reservation_api.problems import Conflict
-from reservation_api.reservations.stay import Held, change_contact, check_in, new_pin
+from reservation_api.reservations.stay import Held, change_contact, check_in, invite, new_pin
 from reservation_api.timeline.steps import Step
 
 ZONE = ZoneInfo("America/Bogota")
@@ -149,3 +152,27 @@ def test_a_room_without_a_lock_needs_no_code_although_others_have_one() -> None:
     assert change_contact(dorm, OTHER, PLANNED).event.passcode_intent is None  # type: ignore[union-attr]
     with pytest.raises(Conflict, match="a stay without a room"):
         new_pin(dorm, PLANNED)
+
+
+@pytest.mark.parametrize(("state", "possible"), [(StepState.PROCESSING, False), (StepState.FAILED, True)])
+def test_a_second_click_invites_nobody_twice(state: StepState, *, possible: bool) -> None:
+    job = StepReport(step=INVITATION, state=state, intent=1, job="notification-worker.send")
+    again = replace(held(PLANNED), steps={INVITATION: Step(intent=1, jobs={job.job: job})})
+    if not possible:
+        with pytest.raises(Conflict, match="already on its way"):
+            invite(again, None, PLANNED)
+        return
+    asked = invite(again, None, PLANNED).event
+    assert isinstance(asked, ReservationInvitationDue)
+    assert asked.invitation_intent == 2
+
+
+@pytest.mark.parametrize(("under_way", "intent"), [(True, 2), (False, 3)])
+def test_a_link_that_takes_the_place_of_a_dying_one_is_made_once(intent: int, *, under_way: bool) -> None:
+    jobs = {"payment-worker.link": StepReport(step=PAYMENT_LINK, state=StepState.PROCESSING, intent=2)}
+    done = StepReport(step=PAYMENT_LINK, state=StepState.COMPLETED, intent=2)
+    step = Step(intent=2, jobs=jobs, fact=None if under_way else done)
+    dying = replace(held(PLANNED), steps={PAYMENT_LINK: step}, payment_link_expires_at=PLANNED + HOUR)
+    asked = invite(dying, None, PLANNED).event
+    assert isinstance(asked, ReservationInvitationDue)
+    assert asked.payment_link_intent == intent

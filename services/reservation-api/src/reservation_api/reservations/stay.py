@@ -225,7 +225,9 @@ def new_pin(held: Held, now: datetime) -> Outcome:
 
 
 def invite(held: Held, custom_message: str | None, now: datetime) -> Outcome:
-    """J4. A link that is there and lives long enough is the guest's link."""
+    """J4. A link that is there and lives long enough is the guest's link. A second click sends no second message."""
+    if _open(held, INVITATION):
+        raise Conflict("an invitation is already on its way to the guest; its state stands in `steps`")
     event = ReservationInvitationDue(
         **held.known(),
         payment_link_intent=None if held.is_paid else _link(held, now),
@@ -293,7 +295,7 @@ def _event_name(name: str) -> str:
 def _link(held: Held, now: datetime) -> int:
     expires = held.payment_link_expires_at
     dying = expires is not None and expires < now + _LINK_MARGIN
-    return held.next(PAYMENT_LINK) if dying else held.current(PAYMENT_LINK)
+    return held.next(PAYMENT_LINK) if dying and not _open(held, PAYMENT_LINK) else held.current(PAYMENT_LINK)
 
 
 def _passcode(held: Held, room: str | None, now: datetime) -> int:
