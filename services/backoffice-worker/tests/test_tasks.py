@@ -10,7 +10,7 @@ from backoffice_worker.handlers import BackOffice
 from backoffice_worker.rendering import Typesetter
 from backoffice_worker.store import Store
 from llegada.events.event import Event
-from llegada.events.job import JobFailed
+from llegada.events.job import JobFailed, JobSkipped
 from llegada.events.organization import OrganizationConfigured
 from llegada.events.payment import PaymentSettled
 from llegada.events.reservation import (
@@ -19,7 +19,7 @@ from llegada.events.reservation import (
     ReservationCheckedOut,
     ReservationCreated,
 )
-from llegada.events.sire import SireFilingPrepared, SireRegistered
+from llegada.events.sire import SireFilingPrepared, SireRegistered, SireSubmissionReady
 from llegada.events.task import TaskCreated, TaskEvent, TaskFollowed, TaskRulesConfigured
 from llegada.messaging.transaction import Database
 from llegada.testing.plugin import ServiceDatabase
@@ -45,7 +45,9 @@ class Office:
             TaskRulesConfigured: self.handlers.remember_rules,
             JobFailed: self.handlers.note_failure,
             SireFilingPrepared: self.handlers.note_filing,
+            SireSubmissionReady: self.handlers.note_filing,
             SireRegistered: self.handlers.note_filing,
+            JobSkipped: self.handlers.note_filing,
         }
         handler: Any = handlers.get(type(event), self.handlers.follow_booking)
         async with self._database.transaction() as tx:
@@ -90,7 +92,7 @@ def paid(amount: int, revision: int = 1) -> PaymentSettled:
 
 def filed(kind: type[Event], due_at: datetime = NOW + timedelta(hours=2), movement: str = "entry") -> Event:
     known = {"organization_id": 1, "reservation_id": 17, "movement": movement, "moved_on": NOW.date(), "guests": 1}
-    return kind.model_validate({**known, "due_at": due_at, "channel": "file", "registered_at": NOW})
+    return kind.model_validate({**known, "due_at": due_at, "channel": "file", "registered_at": NOW, "rows": []})
 
 
 def made(events: list[Any]) -> dict[str, TaskEvent]:
@@ -186,6 +188,21 @@ async def test_what_was_registered_in_time_makes_no_task(office: Office) -> None
     await office.take(filed(SireFilingPrepared))
     await office.take(filed(SireRegistered))
     assert await office.remind() == []
+
+
+@pytest.mark.parametrize(("job", "reminded"), [("sire-worker", 0), ("sire-worker.submit", 1)])
+async def test_a_guest_who_turned_out_to_be_colombian_has_no_deadline(office: Office, job: str, reminded: int) -> None:
+    """A job that skips has another reason: a newer wish took its place."""
+    known = {"organization_id": 1, "reservation_id": 17, "step_name": "sire", "intent": 2}
+    await office.take(filed(SireFilingPrepared))
+    about = {"cause_type": "sire.registration_requested", "reason": "every guest is Colombian"}
+    assert await office.take(JobSkipped.model_validate({**known, **about, "job": job})) == []
+    assert len(await office.remind()) == reminded
+
+
+async def test_what_a_gateway_files_has_a_deadline_too(office: Office) -> None:
+    await office.take(filed(SireSubmissionReady))
+    assert len(await office.remind()) == 1
 
 
 async def test_an_organizations_own_rules_replace_the_defaults_and_the_newest_win(office: Office) -> None:

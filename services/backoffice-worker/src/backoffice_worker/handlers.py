@@ -11,7 +11,7 @@ from backoffice_worker.rendering import Typesetter
 from backoffice_worker.store import Booking, Employee, News, Store
 from backoffice_worker.task_rules import Cause, Subject, near, wanted
 from backoffice_worker.writing import PersonDocument, StatementDocument
-from llegada.events.job import JobFailed
+from llegada.events.job import JobFailed, JobSkipped
 from llegada.events.organization import OrganizationConfigured
 from llegada.events.payment import PaymentSettled, PaymentVoided
 from llegada.events.person import (
@@ -30,7 +30,7 @@ from llegada.events.reservation import (
     ReservationCheckedOut,
     ReservationCreated,
 )
-from llegada.events.sire import SireFilingPrepared, SireRegistered
+from llegada.events.sire import MOVEMENT_OF, Movement, SireFilingPrepared, SireRegistered, SireSubmissionReady
 from llegada.events.statement import StatementReady, StatementRequested
 from llegada.events.task import (
     Fact,
@@ -47,6 +47,8 @@ from llegada.messaging.failures import Transient
 from llegada.messaging.transaction import Transaction
 
 _CERTIFICATES = UUID("5f0a0c53-52f4-5b8e-9d0b-5c7c8e2f9a11")
+_REGISTRATION = "sire-worker"
+"""Who says that a movement is reported of nobody; its jobs (`sire-worker.submit`) skip for other reasons."""
 Entered = ReservationCreated | ReservationCheckedIn
 Moved = ReservationCheckedOut | ReservationCancelled
 
@@ -100,14 +102,23 @@ class BackOffice:
         cause = Cause("job.failed", key, datetime.now(UTC), reason=event.reason)
         return await self._make(tx, event.organization_id, cause, _about(event.reservation_id, booking))
 
-    async def note_filing(self, event: SireFilingPrepared | SireRegistered, tx: Transaction) -> list[TaskFollowed]:
-        """A deadline begins or was met."""
-        key = event.organization_id, event.reservation_id, event.movement
-        if isinstance(event, SireFilingPrepared):
-            await self._store.set_deadline(tx, *key, event.due_at)
+    async def note_filing(
+        self, event: SireFilingPrepared | SireSubmissionReady | SireRegistered | JobSkipped, tx: Transaction
+    ) -> list[TaskFollowed]:
+        """A deadline begins, was met, or is nobody's: the guests turned out to be Colombian."""
+        if isinstance(event, SireFilingPrepared | SireSubmissionReady):
+            await self._store.set_deadline(
+                tx, event.organization_id, event.reservation_id, event.movement, event.due_at
+            )
             return []
-        await self._store.meet(tx, *key)
-        return await self._store.follow(tx, event.organization_id, event.subject, "registered", event.movement)
+        if isinstance(event, SireRegistered):
+            movement: Movement | None = event.movement
+        else:
+            movement = MOVEMENT_OF.get(event.step_name or "") if event.job == _REGISTRATION else None
+        if movement is None or event.reservation_id is None:
+            return []
+        await self._store.meet(tx, event.organization_id, event.reservation_id, movement)
+        return await self._store.follow(tx, event.organization_id, event.subject, "registered", movement)
 
     async def remind(self, tx: Transaction, now: datetime) -> list[TaskCreated]:
         """The tasks of deadlines that have come near; each rule makes its task of a deadline once."""

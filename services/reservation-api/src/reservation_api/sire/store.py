@@ -7,11 +7,10 @@ import asyncpg
 
 from llegada.events.event import Event
 from llegada.events.job import JobSkipped
-from llegada.events.sire import STEP_OF, Movement, SireFilingPrepared
+from llegada.events.sire import MOVEMENT_OF, STEP_OF, Movement, SireFilingPrepared
 from llegada.messaging.transaction import Transaction
 from reservation_api.timeline.steps import Steps
 
-_MOVEMENT_OF: Mapping[str, Movement] = {step: movement for movement, step in STEP_OF.items()}
 _TAKE = """
 insert into sire_rows as r (organization_id, key, reservation_id, movement, intent, moved_on, line, due_at)
 select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::integer[], $6::date[], $7::text[],
@@ -91,7 +90,7 @@ async def take(tx: Transaction, events: Sequence[Event], steps: Mapping[tuple[in
     moved = {(e.organization_id, e.reservation_id, e.movement) for e in prepared} | {
         (e.organization_id, e.reservation_id, movement)
         for e in events
-        if isinstance(e, JobSkipped) and e.reservation_id and (movement := _MOVEMENT_OF.get(e.step_name or ""))
+        if isinstance(e, JobSkipped) and e.reservation_id and (movement := MOVEMENT_OF.get(e.step_name or ""))
     }
     if moved:
         answered = [(*movement, _answered(steps.get(movement[:2], {}), movement[2])) for movement in sorted(moved)]
