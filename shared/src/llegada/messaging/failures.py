@@ -81,8 +81,15 @@ class TargetAway(Wait):
 
     failure_class = FailureClass.TARGET_AWAY
 
-    def __init__(self, reason: str, *, code: str | None = None, advice: str | None = None) -> None:
-        super().__init__(reason, retry_after=timedelta(seconds=2), code=code, advice=advice)
+    def __init__(
+        self,
+        reason: str,
+        *,
+        retry_after: timedelta = timedelta(seconds=2),
+        code: str | None = None,
+        advice: str | None = None,
+    ) -> None:
+        super().__init__(reason, retry_after=retry_after, code=code, advice=advice)
 
 
 class NotYetKnown(Wait):
