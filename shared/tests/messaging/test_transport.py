@@ -340,8 +340,9 @@ async def test_consumers_start_although_the_connection_is_cut_in_the_middle(
     assert worker.probe.seen == [1]
 
 
+@pytest.mark.parametrize("word", [RuntimeError("closed"), StopAsyncIteration()], ids=["closed", "in the handshake"])
 async def test_a_relay_goes_on_although_its_connection_is_cut_before_it_has_a_channel(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, word: Exception
 ) -> None:
     channel = await worker.declare()
     open_channel, cut = Connection.channel, False
@@ -350,7 +351,7 @@ async def test_a_relay_goes_on_although_its_connection_is_cut_before_it_has_a_ch
         nonlocal cut
         if not cut:
             cut = True
-            raise RuntimeError("closed")  # aiormq's word for it
+            raise word  # aiormq's
         return open_channel(self, *arguments, **more)
 
     monkeypatch.setattr(Connection, "channel", cut_once)

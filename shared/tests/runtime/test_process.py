@@ -80,3 +80,35 @@ def test_a_user_without_a_name_can_use_the_command(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     assert main(["describe"]) == 0
+
+
+_DEAF = """
+import asyncio
+from llegada.runtime.logging import configure
+from llegada.runtime.run import vital
+
+async def deaf():
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            continue
+
+async def bug():
+    raise KeyError("x")
+
+async def main():
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(deaf())
+        tasks.create_task(vital(bug()))
+
+configure("probe", "INFO")
+asyncio.run(main())
+"""
+
+
+def test_a_bug_in_a_vital_task_ends_the_process_although_another_does_not_hear() -> None:
+    """A worker that could not end once went on consuming, with its clients closed."""
+    done = subprocess.run([sys.executable, "-c", _DEAF], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert (json.loads(done.stdout)["event"], "KeyError" in done.stdout) == ("process_died", True)

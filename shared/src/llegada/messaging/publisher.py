@@ -22,8 +22,9 @@ from llegada.messaging.envelope import CONTENT_TYPE
 
 TIMEOUT = 10.0  # seconds for a whole batch
 HEARTBEAT = 10  # seconds; a dead peer is noticed after about 33
-BROKER_AWAY = (OSError, AMQPError, RuntimeError)
-"""What the clients raise when the broker cannot be reached; RuntimeError is aiormq's word for a closed connection."""
+BROKER_AWAY = (OSError, AMQPError, RuntimeError, StopAsyncIteration)
+"""What the clients raise when the broker cannot be reached. The last two are aiormq's words for a connection that is
+closed, and for one that the broker closes in the middle of the handshake."""
 
 
 @dataclass(frozen=True)

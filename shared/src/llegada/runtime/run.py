@@ -2,15 +2,17 @@
 
 HTTP is up first, so that requests are accepted while the broker is away; relay and consumers start after a passive
 check of the topology. Stops run side by side under one deadline. A background task that dies by a bug ends the
-process: whatever supervises it starts it again.
+process at once: whatever supervises it starts it again.
 """
 
 import asyncio
 import gc
 import importlib
+import os
 import signal
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -70,7 +72,7 @@ class Process:
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT; returns after the drain. Raises what a background task died of."""
+        """Until SIGTERM or SIGINT; returns after the drain. Ends the process where a background task dies."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
@@ -80,17 +82,17 @@ class Process:
             gc.collect()
             gc.freeze()
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(server.serve())
-                tasks.create_task(self._watchdog.run())
+                tasks.create_task(vital(server.serve()))
+                tasks.create_task(vital(self._watchdog.run()))
                 if self._inline is not None:
-                    tasks.create_task(self._inline.loop())
+                    tasks.create_task(vital(self._inline.loop()))
                 if self._replayer is not None:
-                    tasks.create_task(self._replayer.run())
+                    tasks.create_task(vital(self._replayer.run()))
                 for clockwork in self._clockworks:
-                    tasks.create_task(clockwork.run(self._stopping))
+                    tasks.create_task(vital(clockwork.run(self._stopping)))
                 messages = self.settings.amqp_url is not None and self.settings.periodic_work != "only"
-                messaging = tasks.create_task(self._messaging()) if messages else None
-                tasks.create_task(self._end(server, messaging))
+                messaging = tasks.create_task(vital(self._messaging())) if messages else None
+                tasks.create_task(vital(self._end(server, messaging)))
 
     async def _build(self) -> ProcessApp:
         installed = discovery.installed()
@@ -180,9 +182,9 @@ class Process:
                 self._relays.append(Relay(service.name, login, Publisher(url, f"{service.name} relay")))
         async with asyncio.TaskGroup() as tasks:
             for relay in self._relays:
-                tasks.create_task(relay.run())
+                tasks.create_task(vital(relay.run()))
             for binding in self._bindings:
-                tasks.create_task(binding.start())
+                tasks.create_task(vital(binding.start()))
         log.info("messaging_ended")
 
     def _dead_letters(self, service: Service[Any, Any]) -> DeadLetterQueues | None:
@@ -241,6 +243,19 @@ class Process:
             await asyncio.wait([messaging], timeout=5)
             messaging.cancel()
         log.info("drained")
+
+
+async def vital(work: Awaitable[None]) -> None:
+    """A task without which the process is nothing: a bug in it ends the process, as kill -9 would.
+
+    To unwind first would let consumers go on with clients that are closed, and waits for tasks that do not hear.
+    """
+    try:
+        await work
+    except Exception:
+        log.critical("process_died", exc_info=True)
+        sys.stdout.flush()
+        os._exit(1)
 
 
 class _Server(uvicorn.Server):
