@@ -1,16 +1,19 @@
 """Who asks: a bearer JWT (RFC 7519, RFC 6750) becomes a Staff with one organization and roles."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import jwt
+import structlog
 from fastapi import Request
 
 from llegada.events.types import OrganizationId
-from reservation_api.problems import Forbidden, Unauthorized
+from reservation_api.problems import Forbidden, KeysAway, Unauthorized
 
+log = structlog.get_logger()
 ROLES = frozenset({"staff", "admin", "operator"})
 
 
@@ -23,20 +26,44 @@ class Staff:
     roles: frozenset[str]
 
 
+class SigningKeys(jwt.PyJWKClient):
+    """The keys of a JWKS address (RFC 7517), asked for again after `lifespan` seconds: a key that was removed there is
+    refused from then on. While the address gives no keys, the last ones hold: for `kept` seconds since they came, so a
+    key that is removed in such a time is accepted for that long. Then KeysAway, for everybody.
+    """
+
+    def __init__(self, url: str, *, lifespan: float = 300, kept: float = 3600) -> None:
+        super().__init__(url, cache_keys=False, lifespan=lifespan, timeout=5)
+        self._kept = kept
+        self._last: tuple[float, Any] | None = None
+
+    def fetch_data(self) -> Any:
+        """For the base class; what it returns is cached for a `lifespan`, so an address that is away is spared too."""
+        try:
+            keys = super().fetch_data()
+        except (jwt.PyJWTError, OSError, ValueError) as error:  # no connection, no JSON, no key in it
+            log.warning("signing_keys_away", error=repr(error)[:200])
+            if self._last is None or time.monotonic() - self._last[0] > self._kept:
+                raise KeysAway("The token cannot be checked: its issuer gives no keys. Please try again.") from error
+            return self._last[1]
+        self._last = time.monotonic(), keys
+        return keys
+
+
 class TokenReader:
     """HS256 with a shared secret (development), or RS256/ES256 with keys of a JWKS address (production): never both,
     so a token cannot choose how it is checked.
     """
 
-    def __init__(self, secret: str | None, jwks_url: str | None, audience: str | None, issuer: str | None) -> None:
+    def __init__(self, secret: str | None, keys: SigningKeys | None, audience: str | None, issuer: str | None) -> None:
         self._secret = secret
-        self._keys = jwt.PyJWKClient(jwks_url, cache_keys=True, timeout=5) if jwks_url is not None else None
+        self._keys = keys
         self._algorithms = ["HS256"] if secret is not None else ["RS256", "ES256"]
         self._audience = audience
         self._issuer = issuer
 
     async def read(self, header: str | None) -> Staff:
-        """Raises Unauthorized, and says what is wrong with the token."""
+        """Raises Unauthorized, and says what is wrong with the token; KeysAway where it cannot be checked."""
         scheme, _, token = (header or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthorized("a bearer token is needed: `Authorization: Bearer <JWT>`")

@@ -10,7 +10,7 @@ from llegada.messaging.transaction import Database
 from llegada.runtime.database import APP_ROLE
 from llegada.runtime.service import Resources
 from reservation_api import problems
-from reservation_api.access import TokenReader
+from reservation_api.access import SigningKeys, TokenReader
 from reservation_api.conversations import routes as conversations
 from reservation_api.documents.archive import Archive, Bucket
 from reservation_api.edge import Edge
@@ -57,7 +57,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         413: "Body too large",
         415: "Not JSON",
         422: "Not valid; `errors` names the fields",
-        503: "The database, or the store of documents, is away; nothing was stored",
+        503: "The database, the store of documents, or the keys of the sign-in are away; nothing was stored",
     }.items()
 }
 
@@ -81,7 +81,8 @@ class AppSettings(Protocol):
 def create_app(settings: AppSettings, resources: Resources, _handlers: object) -> ASGIApp:
     app = api()
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret is not None else None
-    app.state.tokens = TokenReader(secret, settings.jwks_url, settings.audience, settings.issuer)
+    keys = SigningKeys(settings.jwks_url) if settings.jwks_url is not None else None
+    app.state.tokens = TokenReader(secret, keys, settings.audience, settings.issuer)
     database = Database(resources.engine_as(APP_ROLE), resources.database.schema)
     whatsapp = WhatsAppWebhooks(settings.whatsapp_verify_token, settings.whatsapp_app_secret, settings.whatsapp_numbers)
     bold = BoldWebhooks(settings.bold_secrets, settings.bold_test_organization)

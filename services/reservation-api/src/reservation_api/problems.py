@@ -3,7 +3,7 @@
     Problem
     ├── Unauthorized 401   ├── NotFound 404   ├── NotSetUp 409   ├── WrongType 415
     ├── Forbidden 403      ├── Conflict 409   ├── TooLarge 413   ├── Invalid 422
-    └── StoreAway 503
+    └── StoreAway, KeysAway 503
 
 The only file that knows HTTP statuses and domain errors both.
 """
@@ -71,6 +71,10 @@ class Invalid(Problem):
 
 class StoreAway(Problem):
     status, title = 503, "Store of documents is away"
+
+
+class KeysAway(Problem):
+    status, title = 503, "Keys of the sign-in are away"
 
 
 def problem(
