@@ -351,6 +351,21 @@ async def test_a_document_in_a_store_is_kept_by_reference(client: httpx.AsyncCli
     assert order.file.sha256 == told.file.sha256
 
 
+async def test_an_address_is_stored_as_an_address(client: httpx.AsyncClient) -> None:
+    user = await person(client, recipientEmail=" boss@client.test\n")
+    stored = (await client.get(f"/api/users/{user}/statement-settings")).json()["data"]
+    assert stored["recipientEmail"] == "boss@client.test"
+
+
+async def test_an_organization_without_settings_is_told_what_to_do(
+    client: httpx.AsyncClient, token: Callable[..., str]
+) -> None:
+    headers = {"Authorization": f"Bearer {token(organization=9)}"}
+    answer = await client.post("/api/statements/run", json={}, headers=headers)
+    assert answer.status_code == 409
+    assert "/api/organizations/9/settings" in answer.json()["detail"]
+
+
 async def test_without_an_address_it_is_not_sent(client: httpx.AsyncClient, database: Database) -> None:
     statement = await generated(client, database)
     assert (await client.post(f"/api/statements/{statement}/send")).status_code == 422

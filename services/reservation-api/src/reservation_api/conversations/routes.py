@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from reservation_api.access import Staff, needs
 from reservation_api.answers import body
+from reservation_api.bounds import Id, Page, PageSize
 from reservation_api.conversations import store
 from reservation_api.edge import request_id
 from reservation_api.parts import Parts, parts
@@ -23,9 +24,9 @@ async def messages(
     staff: AnyStaff,
     part: TheParts,
     state: Annotated[Literal["received", "answered", "needs_staff", "done"] | None, Query()] = None,
-    reservation_id: Annotated[int | None, Query(alias="reservationId")] = None,
-    page: Annotated[int, Query(ge=1)] = 1,
-    page_size: Annotated[int, Query(alias="pageSize", ge=1, le=200)] = 50,
+    reservation_id: Annotated[Id | None, Query(alias="reservationId")] = None,
+    page: Page = 1,
+    page_size: PageSize = 50,
 ) -> dict[str, Any]:
     """The organization's messages, newest first; `state=needs_staff` is the list of what nobody has answered."""
     async with part.transaction(staff.organization) as tx:
@@ -49,7 +50,7 @@ async def messages(
 
 
 @router.post("/{message_id}/done")
-async def done(request: Request, message_id: int, staff: AnyStaff, part: TheParts) -> dict[str, Any]:
+async def done(request: Request, message_id: Id, staff: AnyStaff, part: TheParts) -> dict[str, Any]:
     """Somebody has seen to it."""
     async with part.transaction(staff.organization) as tx:
         if not await store.done(tx, staff.organization, message_id):

@@ -19,6 +19,7 @@ from llegada.messaging.dead_letter_desk import Selection
 from llegada.messaging.transaction import Transaction
 from reservation_api.access import Staff, needs
 from reservation_api.answers import body
+from reservation_api.bounds import Id, Page, PageSize
 from reservation_api.operations.dry_run import dry_run
 from reservation_api.parts import Parts, parts
 from reservation_api.problems import Conflict, Invalid, NotFound
@@ -26,8 +27,6 @@ from reservation_api.problems import Conflict, Invalid, NotFound
 router = APIRouter(prefix="/api/admin/dead-letters", tags=["dead letters"])
 TheParts = Annotated[Parts, Depends(parts)]
 Operator = Annotated[Staff, Depends(needs("operator", "admin"))]
-Page = Annotated[int, Query(ge=1)]
-PageSize = Annotated[int, Query(alias="pageSize", ge=1, le=200)]
 Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 
@@ -38,7 +37,7 @@ class _Body(BaseModel):
 class Chosen(_Body):
     """Which open dead letters: some by their ids, a group, a queue's, what a text is found in, or all."""
 
-    ids: Annotated[list[int], Field(min_length=1, max_length=1000)] | None = None
+    ids: Annotated[list[Id], Field(min_length=1, max_length=1000)] | None = None
     fingerprint: Word | None = None
     queue: Word | None = None
     text: Word | None = None
@@ -136,7 +135,7 @@ async def replays(request: Request, staff: Operator, part: TheParts) -> dict[str
 
 
 @router.get("/replays/{replay_id}")
-async def replay_of(request: Request, replay_id: int, staff: Operator, part: TheParts) -> dict[str, Any]:
+async def replay_of(request: Request, replay_id: Id, staff: Operator, part: TheParts) -> dict[str, Any]:
     async with _at_the_desk(part, staff) as at:
         (row,) = await desk.replays(at.tx, at.organization, replay_id)
     return body(request, _row(row), "one")
@@ -157,7 +156,7 @@ async def replay(request: Request, wanted: Replay, staff: Operator, part: ThePar
 
 
 @router.post("/replays/{replay_id}/stop")
-async def stop(request: Request, replay_id: int, staff: Operator, part: TheParts) -> dict[str, Any]:
+async def stop(request: Request, replay_id: Id, staff: Operator, part: TheParts) -> dict[str, Any]:
     """What was not sent yet is open again."""
     async with _at_the_desk(part, staff) as at:
         back = await desk.stop(at.tx, at.organization, replay_id, staff.subject, f"stopped by {staff.subject}")
@@ -173,7 +172,7 @@ async def discard(request: Request, wanted: Discard, staff: Operator, part: TheP
 
 
 @router.get("/{number}")
-async def one(request: Request, number: int, staff: Operator, part: TheParts) -> dict[str, Any]:
+async def one(request: Request, number: Id, staff: Operator, part: TheParts) -> dict[str, Any]:
     """One with body, headers, all its passes, and what was done with it. A body that is not JSON comes as base64."""
     async with _at_the_desk(part, staff) as at:
         found = await desk.one(at.tx, at.organization, number)
@@ -184,7 +183,7 @@ async def one(request: Request, number: int, staff: Operator, part: TheParts) ->
 
 
 @router.put("/{number}/body")
-async def edit(request: Request, number: int, new: NewBody, staff: Operator, part: TheParts) -> dict[str, Any]:
+async def edit(request: Request, number: Id, new: NewBody, staff: Operator, part: TheParts) -> dict[str, Any]:
     """Replace the body for the replay; it is checked against the event's schema, the difference is kept."""
     async with _at_the_desk(part, staff) as at:
         changed = await desk.edit(at.tx, at.organization, number, new.body, staff.subject)

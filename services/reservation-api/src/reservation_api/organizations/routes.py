@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request
 from llegada.events.organization import OrganizationConfigured
 from reservation_api.access import Staff, needs
 from reservation_api.answers import body
+from reservation_api.bounds import Id
 from reservation_api.edge import request_id
 from reservation_api.organizations import store
 from reservation_api.organizations.schemas import OrganizationSettings, StaySettings
@@ -23,7 +24,7 @@ TheParts = Annotated[Parts, Depends(parts)]
 
 
 @router.get("/{organization_id}/settings")
-async def settings(request: Request, organization_id: int, staff: Admin, part: TheParts) -> dict[str, Any]:
+async def settings(request: Request, organization_id: Id, staff: Admin, part: TheParts) -> dict[str, Any]:
     """One's own organization's settings."""
     _own(organization_id, staff)
     async with part.transaction(staff.organization) as tx:
@@ -35,7 +36,7 @@ async def settings(request: Request, organization_id: int, staff: Admin, part: T
 
 @router.put("/{organization_id}/settings")
 async def put(
-    request: Request, organization_id: int, wanted: OrganizationSettings, staff: Admin, part: TheParts
+    request: Request, organization_id: Id, wanted: OrganizationSettings, staff: Admin, part: TheParts
 ) -> dict[str, Any]:
     """Store the settings whole, and tell the workers."""
     _own(organization_id, staff)

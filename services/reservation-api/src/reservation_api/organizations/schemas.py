@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from pydantic.alias_generators import to_camel
 
 from llegada.events.types import Channel
+from reservation_api.bounds import Id
 
 
 def known_zone(value: str) -> str:
@@ -32,7 +33,7 @@ class WordingSettings(_Body):
 class LockSettings(_Body):
     """A TTLock lock. `rooms` empty: everybody's. Without `gateway` its codes are computed for the period, offline."""
 
-    lock_id: Annotated[int, Field(gt=0)]
+    lock_id: Id
     name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
     rooms: Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=50)]], Field(max_length=500)] = (
         Field(default_factory=list)

@@ -23,6 +23,7 @@ from llegada.events.person import (
 from llegada.messaging.transaction import Transaction, containing
 from reservation_api.access import Staff, needs
 from reservation_api.answers import body
+from reservation_api.bounds import Id, Page, PageSize
 from reservation_api.documents import store as documents
 from reservation_api.documents.download import ANSWERS, answer, find
 from reservation_api.edge import request_id
@@ -74,8 +75,8 @@ async def users(
     part: TheParts,
     active: bool | None = None,  # noqa: FBT001 - a query parameter
     text: Annotated[str | None, Query(max_length=100)] = None,
-    page: Annotated[int, Query(ge=1)] = 1,
-    page_size: Annotated[int, Query(alias="pageSize", ge=1, le=200)] = 50,
+    page: Page = 1,
+    page_size: PageSize = 50,
 ) -> dict[str, Any]:
     """The organization's people, by their numbers."""
     async with part.transaction(staff.organization) as tx:
@@ -85,13 +86,13 @@ async def users(
 
 
 @router.get("/{user_id}")
-async def user(request: Request, user_id: int, staff: Admin, part: TheParts) -> dict[str, Any]:
+async def user(request: Request, user_id: Id, staff: Admin, part: TheParts) -> dict[str, Any]:
     async with part.transaction(staff.organization) as tx:
         return body(request, shown(await _known(tx, staff, user_id)), "one")
 
 
 @router.get("/{user_id}/lifecycle")
-async def lifecycle(request: Request, user_id: int, staff: Admin, part: TheParts) -> dict[str, Any]:
+async def lifecycle(request: Request, user_id: Id, staff: Admin, part: TheParts) -> dict[str, Any]:
     """How far it is, and everything that changed; `pending` while the worker has not begun it."""
     async with part.transaction(staff.organization) as tx:
         await _known(tx, staff, user_id)
@@ -103,7 +104,7 @@ async def lifecycle(request: Request, user_id: int, staff: Admin, part: TheParts
 @router.put("/{user_id}/lifecycle/{step}")
 async def record_step(
     request: Request,
-    user_id: int,
+    user_id: Id,
     step: OnboardingStep | ContractStep | OffboardingStep,
     wanted: StepResult,
     staff: Admin,
@@ -132,7 +133,7 @@ async def record_step(
 
 @router.post("/{user_id}/contract-changes", status_code=201)
 async def change_contract(
-    request: Request, user_id: int, wanted: ContractChange, staff: Admin, part: TheParts
+    request: Request, user_id: Id, wanted: ContractChange, staff: Admin, part: TheParts
 ) -> dict[str, Any]:
     """Change the contract; amendment and social security become tasks, and the life cycle is in `contract_change`
     until they are done. Certificates and contracts that are ordered from now on say what holds now.
@@ -166,7 +167,7 @@ async def change_contract(
 
 
 @router.get("/{user_id}/contract-changes")
-async def contract_changes(request: Request, user_id: int, staff: Admin, part: TheParts) -> dict[str, Any]:
+async def contract_changes(request: Request, user_id: Id, staff: Admin, part: TheParts) -> dict[str, Any]:
     """Newest first: what was before, what is after, from when, and who changed it."""
     async with part.transaction(staff.organization) as tx:
         await _known(tx, staff, user_id)
@@ -175,7 +176,7 @@ async def contract_changes(request: Request, user_id: int, staff: Admin, part: T
 
 
 @router.post("/{user_id}/offboarding")
-async def offboard(request: Request, user_id: int, wanted: Leaving, staff: Admin, part: TheParts) -> dict[str, Any]:
+async def offboard(request: Request, user_id: Id, wanted: Leaving, staff: Admin, part: TheParts) -> dict[str, Any]:
     """The person leaves: certificate, final settlement and sign-off become tasks."""
     async with part.transaction(staff.organization) as tx:
         row = await _known(tx, staff, user_id, hold=True)
@@ -199,7 +200,7 @@ async def offboard(request: Request, user_id: int, wanted: Leaving, staff: Admin
 
 @router.post("/{user_id}/documents", status_code=201)
 async def order_document(
-    request: Request, user_id: int, wanted: NewDocument, staff: Admin, part: TheParts
+    request: Request, user_id: Id, wanted: NewDocument, staff: Admin, part: TheParts
 ) -> dict[str, Any]:
     """Order a certificate or a contract as PDF; each order is a document of its own, and the earlier ones stay."""
     key = uuid4()
@@ -229,7 +230,7 @@ async def order_document(
 
 
 @router.get("/{user_id}/documents")
-async def documents_of(request: Request, user_id: int, staff: Admin, part: TheParts) -> dict[str, Any]:
+async def documents_of(request: Request, user_id: Id, staff: Admin, part: TheParts) -> dict[str, Any]:
     """Newest first; with the reason of those that could not be made."""
     async with part.transaction(staff.organization) as tx:
         await _known(tx, staff, user_id)
@@ -238,7 +239,7 @@ async def documents_of(request: Request, user_id: int, staff: Admin, part: ThePa
 
 
 @router.get("/{user_id}/documents/{key}/pdf", response_class=Response, responses=ANSWERS)
-async def document(request: Request, user_id: int, key: str, staff: Admin, part: TheParts) -> Response:
+async def document(request: Request, user_id: Id, key: str, staff: Admin, part: TheParts) -> Response:
     """The PDF, with `ETag` and `Repr-Digest`."""
     async with part.transaction(staff.organization) as tx:
         await _audit(request, tx, staff, "user.download", user_id)

@@ -1,6 +1,5 @@
 """People as staff send them."""
 
-from datetime import date
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -8,6 +7,7 @@ from pydantic.alias_generators import to_camel
 
 from llegada.events.person import DocumentKind, Employment, OnboardingStep, StepStatus
 from llegada.events.types import Money
+from reservation_api.bounds import Day
 from reservation_api.reservations.schemas import Email, Name
 
 Short = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
@@ -37,8 +37,8 @@ class NewUser(_Body):
     language: Literal["es", "en", "de"] = "es"
     position: Short
     contract_type: ContractType = "indefinite"
-    starts_on: date
-    ends_on: date | None = None
+    starts_on: Day
+    ends_on: Day | None = None
     salary: Salary | None = None
     document_number: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{3,30}$")] | None = None
     not_required: Annotated[list[OnboardingStep], Field(max_length=7)] = Field(default_factory=list)
@@ -62,10 +62,10 @@ class NewUser(_Body):
 class ContractChange(_Body):
     """What changes, and from which day on; what is left out stays. `salary`: whole pesos. `endsOn` null: no end."""
 
-    effective_on: date
+    effective_on: Day
     position: Short | None = None
     contract_type: ContractType | None = None
-    ends_on: date | None = None
+    ends_on: Day | None = None
     salary: Salary | None = None
     reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)] | None = None
 
@@ -91,7 +91,7 @@ class StepResult(_Body):
 
 
 class Leaving(_Body):
-    exit_on: date
+    exit_on: Day
     reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)] | None = None
 
 

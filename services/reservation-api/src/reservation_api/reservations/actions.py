@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from llegada.events.types import Contact
 from reservation_api.access import Staff, needs
 from reservation_api.answers import MessageKey, body
+from reservation_api.bounds import Id
 from reservation_api.edge import request_id
 from reservation_api.parts import Parts, parts
 from reservation_api.problems import NotFound
@@ -32,7 +33,7 @@ class Desk:
     def __init__(
         self,
         request: Request,
-        reservation_id: int,
+        reservation_id: Id,
         staff: Annotated[Staff, Depends(needs("staff", "admin"))],
         part: TheParts,
         idempotency_key: Key = None,
@@ -141,7 +142,7 @@ async def reported(desk: AtDesk, wanted: Annotated[Registration, Body(default_fa
 @router.get("/sire")
 async def registration(
     request: Request,
-    reservation_id: int,
+    reservation_id: Id,
     staff: Annotated[Staff, Depends(needs("staff", "admin", "operator"))],
     part: TheParts,
 ) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from llegada.events.types import Channel, Contact, Money, ReservationId
 from llegada.messaging import outbox
 from reservation_api.access import Staff, needs
 from reservation_api.answers import body
+from reservation_api.bounds import Id, Page, PageSize
 from reservation_api.organizations import store as organizations
 from reservation_api.organizations.store import Organization
 from reservation_api.parts import Parts, parts
@@ -65,8 +66,8 @@ async def find(
     request: Request,
     staff: Reader,
     part: TheParts,
-    page: Annotated[int, Query(ge=1)] = 1,
-    page_size: Annotated[int, Query(alias="pageSize", ge=1, le=200)] = 50,
+    page: Page = 1,
+    page_size: PageSize = 50,
     status: Annotated[str | None, Query(max_length=30)] = None,
     processing_status: Annotated[
         Literal["pending", "processing", "completed", "failed"] | None, Query(alias="processingStatus")
@@ -84,7 +85,7 @@ async def find(
 
 
 @router.get("/{reservation_id}")
-async def one(request: Request, reservation_id: int, staff: Reader, part: TheParts) -> dict[str, Any]:
+async def one(request: Request, reservation_id: Id, staff: Reader, part: TheParts) -> dict[str, Any]:
     """One reservation with its steps. 404 for another organization's, as for one that does not exist."""
     return body(request, await shown_one(part, staff, reservation_id), "one")
 

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from pydantic.alias_generators import to_camel
 
 from llegada.events.types import Country, DocumentType, Place
+from reservation_api.bounds import Day
 
 MOST_PESOS = 99_999_999
 HOME_REGION = "CO"
@@ -96,8 +97,8 @@ class NewReservation(NewContact, Guest):
     guest_name: Name
     amount: Annotated[int, Field(strict=True, gt=0, le=MOST_PESOS, description="Whole pesos")]
     currency: Literal["COP"] = "COP"
-    check_in_date: date | None = None
-    check_out_date: date | None = None
+    check_in_date: Day | None = None
+    check_out_date: Day | None = None
     arrival_time: time | None = None
     room_number: Annotated[str, StringConstraints(max_length=50)] | None = None
     language: Literal["es", "en", "de"] | None = None

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from llegada.events.sire import SireResultRecorded, file_content
 from reservation_api.access import Staff, needs
 from reservation_api.answers import body
+from reservation_api.bounds import Day, Number, Page, PageSize
 from reservation_api.edge import request_id
 from reservation_api.parts import Parts, parts
 from reservation_api.problems import Conflict, Invalid, NotFound
@@ -22,8 +23,6 @@ from reservation_api.telling import tell, work
 router = APIRouter(prefix="/api/sire", tags=["sire"])
 AnyStaff = Annotated[Staff, Depends(needs("staff", "admin"))]
 TheParts = Annotated[Parts, Depends(parts)]
-Page = Annotated[int, Query(ge=1)]
-PageSize = Annotated[int, Query(alias="pageSize", ge=1, le=200)]
 RowState = Literal["waiting", "in_file", "accepted", "rejected", "uncertain", "superseded"]
 Result = Literal["accepted", "partial", "rejected", "uncertain"]
 
@@ -35,13 +34,13 @@ class _Body(BaseModel):
 class NewFile(_Body):
     """The day of the movements."""
 
-    day: date
+    day: Day
 
 
 class RowError(_Body):
     """`row` counts from 1, as the portal does."""
 
-    row: Annotated[int, Field(ge=1)]
+    row: Number
     message: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 
 
@@ -125,7 +124,7 @@ async def files(
 
 
 @router.get("/files/{number}", response_class=Response)
-async def download(request: Request, number: int, staff: AnyStaff, part: TheParts) -> Response:
+async def download(request: Request, number: Number, staff: AnyStaff, part: TheParts) -> Response:
     """The file as the portal takes it: tab-separated, CRLF between the rows."""
     async with part.transaction(staff.organization) as tx:
         found = await store.lines(tx, staff.organization, number)
@@ -138,7 +137,9 @@ async def download(request: Request, number: int, staff: AnyStaff, part: ThePart
 
 
 @router.post("/files/{number}/result")
-async def record(request: Request, number: int, wanted: FileResult, staff: AnyStaff, part: TheParts) -> dict[str, Any]:
+async def record(
+    request: Request, number: Number, wanted: FileResult, staff: AnyStaff, part: TheParts
+) -> dict[str, Any]:
     """Record what the portal said; `uncertain` may be corrected later, everything else is final."""
     async with part.transaction(staff.organization) as tx:
         found = await store.lines(tx, staff.organization, number)

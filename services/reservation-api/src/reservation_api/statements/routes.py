@@ -13,9 +13,11 @@ from llegada.events.statement import StatementMailRequested
 from llegada.messaging.transaction import Transaction
 from reservation_api.access import Staff, needs
 from reservation_api.answers import body
+from reservation_api.bounds import Id, Number, Page, PageSize
 from reservation_api.documents import store as documents
 from reservation_api.documents.download import ANSWERS, answer, find
 from reservation_api.edge import request_id
+from reservation_api.organizations import store as organizations
 from reservation_api.parts import Parts, parts
 from reservation_api.problems import Conflict, Invalid, NotFound
 from reservation_api.reservations.store import audit
@@ -30,14 +32,11 @@ router = APIRouter(prefix="/api/statements", tags=["statements"])
 Admin = Annotated[Staff, Depends(needs("admin"))]
 Reader = Annotated[Staff, Depends(needs("staff", "admin"))]
 TheParts = Annotated[Parts, Depends(parts)]
-Page = Annotated[int, Query(ge=1)]
-PageSize = Annotated[int, Query(alias="pageSize", ge=1, le=200)]
 Status = Literal["requested", "failed", "generated", "sent", "archived"]
 _WITH_STATEMENTS = """
 select id from users where organization_id = $1 and case when $2::bigint is null
     then (billing ->> 'enabled')::boolean else id = $2 end order by id
 """
-_ZONE = "select time_zone from organizations where organization_id = $1"
 _NEXT: dict[str, frozenset[str]] = {
     "sent": frozenset({"generated"}),
     "archived": frozenset({"generated", "sent"}),
@@ -51,7 +50,7 @@ async def statements(
     staff: Reader,
     part: TheParts,
     status: Status | None = None,
-    user_id: Annotated[int | None, Query(alias="userId", gt=0)] = None,
+    user_id: Annotated[Id | None, Query(alias="userId")] = None,
     month: Annotated[str | None, Query(pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])$")] = None,
     page: Page = 1,
     page_size: PageSize = 50,
@@ -100,7 +99,7 @@ async def run(
 
 
 @router.get("/{statement_id}")
-async def statement(request: Request, statement_id: int, staff: Reader, part: TheParts) -> dict[str, Any]:
+async def statement(request: Request, statement_id: Id, staff: Reader, part: TheParts) -> dict[str, Any]:
     """One statement: what it says per client, and its editions."""
     async with part.transaction(staff.organization) as tx:
         row = await _seen(tx, staff, statement_id)
@@ -111,10 +110,10 @@ async def statement(request: Request, statement_id: int, staff: Reader, part: Th
 @router.get("/{statement_id}/pdf", response_class=Response, responses=ANSWERS)
 async def pdf(
     request: Request,
-    statement_id: int,
+    statement_id: Id,
     staff: Reader,
     part: TheParts,
-    edition: Annotated[int | None, Query(ge=1)] = None,
+    edition: Number | None = None,
 ) -> Response:
     """The PDF, with `ETag` and `Repr-Digest`; older editions by `edition`."""
     async with part.transaction(staff.organization) as tx:
@@ -126,7 +125,7 @@ async def pdf(
 
 
 @router.post("/{statement_id}/regenerate")
-async def regenerate(request: Request, statement_id: int, staff: Admin, part: TheParts) -> dict[str, Any]:
+async def regenerate(request: Request, statement_id: Id, staff: Admin, part: TheParts) -> dict[str, Any]:
     """Make it anew under the same number, from today's settings and what was imported since. Old editions stay."""
     async with part.transaction(staff.organization) as tx:
         known = await _seen(tx, staff, statement_id)
@@ -143,7 +142,7 @@ async def regenerate(request: Request, statement_id: int, staff: Admin, part: Th
 @router.post("/{statement_id}/send")
 async def send(
     request: Request,
-    statement_id: int,
+    statement_id: Id,
     staff: Admin,
     part: TheParts,
     wanted: Annotated[Sending, Body(default_factory=Sending)],
@@ -169,7 +168,7 @@ async def send(
 
 @router.patch("/{statement_id}")
 async def set_status(
-    request: Request, statement_id: int, wanted: NewStatus, staff: Admin, part: TheParts
+    request: Request, statement_id: Id, wanted: NewStatus, staff: Admin, part: TheParts
 ) -> dict[str, Any]:
     """generated → sent → archived."""
     async with part.transaction(staff.organization) as tx:
@@ -206,7 +205,8 @@ async def _person(tx: Transaction, staff: Staff, user_id: int) -> Person:
 
 
 async def _today(tx: Transaction, staff: Staff) -> date:
-    return datetime.now(ZoneInfo(await tx.fetchval(_ZONE, staff.organization))).date()
+    organization = organizations.needed(await organizations.one(tx, staff.organization), staff.organization)
+    return datetime.now(ZoneInfo(organization.time_zone)).date()
 
 
 async def _tell(request: Request, tx: Transaction, part: Parts, staff: Staff, ordered: Ordered) -> list[int]:

@@ -1,13 +1,13 @@
 """Work times as they are imported, and the settings of a person's statements."""
 
-from datetime import date
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
 from llegada.events.statement import BillingCurrency
-from reservation_api.reservations.schemas import Email, email_address
+from reservation_api.bounds import Day, Id
+from reservation_api.reservations.schemas import Email
 
 MOST_AT_ONCE = 2000
 _MOST_MINUTES = 24 * 60
@@ -23,10 +23,10 @@ class WorkTime(_Body):
     """`externalId`: of the system that it comes from; the same one is the same work. Without a client: not billed."""
 
     external_id: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
-    user_id: Annotated[int, Field(gt=0)]
+    user_id: Id
     client_id: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)] | None = None
     client_name: Text | None = None
-    date: date
+    date: Day
     minutes: Annotated[int, Field(gt=0, le=_MOST_MINUTES)]
     kind: Literal["work", "consultation"] = "work"
 
@@ -60,7 +60,7 @@ class BillingSettings(_Body):
     enabled: bool = False
     day: Annotated[int, Field(ge=1, le=31)] = 25
     recipient: Text | None = None
-    recipient_email: Annotated[str, AfterValidator(email_address)] | None = None
+    recipient_email: Email | None = None
     auto_send: bool = False
     currency: BillingCurrency = "CHF"
     hourly_rate: Annotated[int, Field(gt=0, le=100_000_000)] | None = None
@@ -78,7 +78,7 @@ class BillingSettings(_Body):
 class Run(_Body):
     """Whose statements, of which month; left out: of everybody with statements, of the newest period that is over."""
 
-    user_id: Annotated[int, Field(gt=0)] | None = None
+    user_id: Id | None = None
     month: Month | None = None
 
 

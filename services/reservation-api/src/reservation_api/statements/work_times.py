@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from llegada.messaging.transaction import Transaction
 from reservation_api.access import Staff, needs
 from reservation_api.answers import body
+from reservation_api.bounds import Id, Page, PageSize
 from reservation_api.edge import request_id
 from reservation_api.parts import Parts, parts
 from reservation_api.problems import Invalid, NotFound
@@ -53,12 +54,12 @@ async def work_times(
     request: Request,
     staff: Admin,
     part: TheParts,
-    user_id: Annotated[int | None, Query(alias="userId", gt=0)] = None,
+    user_id: Annotated[Id | None, Query(alias="userId")] = None,
     begin: Annotated[date | None, Query(alias="from")] = None,
     until: date | None = None,
     billed: bool | None = None,  # noqa: FBT001 - a query parameter
-    page: Annotated[int, Query(ge=1)] = 1,
-    page_size: Annotated[int, Query(alias="pageSize", ge=1, le=200)] = 50,
+    page: Page = 1,
+    page_size: PageSize = 50,
 ) -> dict[str, Any]:
     """Newest first, with the statement that each is on."""
     async with part.transaction(staff.organization) as tx:
@@ -81,7 +82,7 @@ async def work_times(
 
 
 @router.get("/api/users/{user_id}/statement-settings")
-async def settings(request: Request, user_id: int, staff: Admin, part: TheParts) -> dict[str, Any]:
+async def settings(request: Request, user_id: Id, staff: Admin, part: TheParts) -> dict[str, Any]:
     """When and how a person's statement is made."""
     async with part.transaction(staff.organization) as tx:
         row = await tx.fetchrow(_BILLING, staff.organization, user_id)
@@ -92,7 +93,7 @@ async def settings(request: Request, user_id: int, staff: Admin, part: TheParts)
 
 @router.put("/api/users/{user_id}/statement-settings")
 async def put_settings(
-    request: Request, user_id: int, wanted: BillingSettings, staff: Admin, part: TheParts
+    request: Request, user_id: Id, wanted: BillingSettings, staff: Admin, part: TheParts
 ) -> dict[str, Any]:
     """Stored whole; for the statements that are ordered from now on."""
     async with part.transaction(staff.organization) as tx:

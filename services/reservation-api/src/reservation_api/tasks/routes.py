@@ -11,6 +11,7 @@ from llegada.events.task import TaskRulesConfigured, TaskStatus, TaskStatusChang
 from llegada.messaging.transaction import Transaction
 from reservation_api.access import Staff, needs
 from reservation_api.answers import body, language
+from reservation_api.bounds import Id, Page, PageSize
 from reservation_api.edge import request_id
 from reservation_api.parts import Parts, parts
 from reservation_api.problems import NotFound
@@ -34,11 +35,11 @@ async def tasks(
     status: TaskStatus | None = None,
     role: Annotated[str | None, Query(max_length=60)] = None,
     person: Annotated[str | None, Query(max_length=254)] = None,
-    reservation_id: Annotated[int | None, Query(alias="reservationId", gt=0)] = None,
-    user_id: Annotated[int | None, Query(alias="userId", gt=0)] = None,
+    reservation_id: Annotated[Id | None, Query(alias="reservationId")] = None,
+    user_id: Annotated[Id | None, Query(alias="userId")] = None,
     to_do: Annotated[bool | None, Query(alias="open")] = None,
-    page: Annotated[int, Query(ge=1)] = 1,
-    page_size: Annotated[int, Query(alias="pageSize", ge=1, le=200)] = 50,
+    page: Page = 1,
+    page_size: PageSize = 50,
 ) -> dict[str, Any]:
     """What is due first comes first, what is done last. Titles in the reader's language."""
     wanted = status, role, person, reservation_id, user_id, to_do
@@ -86,14 +87,14 @@ async def put_rules(request: Request, wanted: Rules, staff: Admin, part: ThePart
 
 
 @router.get("/{task_id}")
-async def task(request: Request, task_id: int, staff: AnyStaff, part: TheParts) -> dict[str, Any]:
+async def task(request: Request, task_id: Id, staff: AnyStaff, part: TheParts) -> dict[str, Any]:
     """One task with its history: who moved it, when, and why."""
     async with part.transaction(staff.organization) as tx:
         return body(request, await _whole(request, tx, staff, task_id), "one")
 
 
 @router.patch("/{task_id}")
-async def change(request: Request, task_id: int, wanted: TaskChange, staff: AnyStaff, part: TheParts) -> dict[str, Any]:
+async def change(request: Request, task_id: Id, wanted: TaskChange, staff: AnyStaff, part: TheParts) -> dict[str, Any]:
     """Move it, or give it to somebody else. The way of a task: `possible` says where it can go."""
     ids: list[int] = []
     async with part.transaction(staff.organization) as tx:

@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
 from llegada.events.task import Condition, Fact, TaskRule, TaskStatus, Trigger
 from llegada.events.types import Language
+from reservation_api.bounds import Id, Moment
 
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Who = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=254)]
@@ -22,8 +23,8 @@ class NewTask(_Body):
     title: Title
     role: Title | None = None
     person: Who | None = None
-    due_at: AwareDatetime | None = None
-    reservation_id: Annotated[int, Field(gt=0)] | None = None
+    due_at: Moment | None = None
+    reservation_id: Id | None = None
     quality_control: bool = False
 
     @model_validator(mode="after")

@@ -3,11 +3,12 @@
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from reservation_api.access import Staff, needs
 from reservation_api.answers import body
+from reservation_api.bounds import Id, Page, PageSize
 from reservation_api.parts import Parts, parts
 from reservation_api.problems import NotFound
 from reservation_api.reservations import store as reservations
@@ -23,11 +24,11 @@ LastEvent = Annotated[str | None, Header(alias="Last-Event-ID", max_length=60)]
 @router.get("/api/reservations/{reservation_id}/timeline")
 async def timeline(
     request: Request,
-    reservation_id: int,
+    reservation_id: Id,
     staff: Reader,
     part: TheParts,
-    page: Annotated[int, Query(ge=1)] = 1,
-    page_size: Annotated[int, Query(alias="pageSize", ge=1, le=200)] = 50,
+    page: Page = 1,
+    page_size: PageSize = 50,
 ) -> dict[str, Any]:
     """Oldest first. 404 for another organization's reservation, as for one that does not exist."""
     async with part.transaction(staff.organization) as tx:
@@ -41,7 +42,7 @@ async def timeline(
     return body(request, data, "list", {"total": total, "page": page, "pageSize": page_size})
 
 
-async def own_reservation(reservation_id: int, staff: Reader, part: TheParts) -> int:
+async def own_reservation(reservation_id: Id, staff: Reader, part: TheParts) -> int:
     """Before a stream begins: 404 for another organization's reservation, as for one that does not exist."""
     async with part.transaction(staff.organization) as tx:
         if await reservations.one(tx, staff.organization, reservation_id) is None:
