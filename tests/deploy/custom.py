@@ -81,7 +81,17 @@ _AUTHENTICATION = record(
 _MONITOR = record(
     "selector endpoints",
     selector=record(matchLabels=ANY),
-    endpoints=many(record("port", port=TEXT, path=TEXT, interval=TEXT)),
+    endpoints=many(
+        record(
+            "port",
+            port=TEXT,
+            path=TEXT,
+            interval=TEXT,
+            honorLabels=FLAG,
+            params={"type": "object", "additionalProperties": many(TEXT)},
+            relabelings=many(record("targetLabel", sourceLabels=many(TEXT), targetLabel=TEXT, replacement=TEXT)),
+        )
+    ),
 )
 _RULES = record("groups", groups=many(ANY))
 # www.rabbitmq.com/kubernetes/operator/using-operator
