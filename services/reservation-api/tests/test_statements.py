@@ -85,6 +85,19 @@ def ready(event: StatementRequested, content: bytes = b"%PDF-1.7 statement") -> 
     return StatementReady.model_validate({"organization_id": event.organization_id, **known, **told, "file": file})
 
 
+def mailed(order: StatementMailRequested) -> StatementMailed:
+    names = {"organization_id", "statement_id", "edition", "number", "intent", "recipient"}
+    told = {**order.model_dump(include=names), "provider_message_id": "m", "sent_at": datetime.now(UTC)}
+    return StatementMailed.model_validate(told)
+
+
+async def mails(database: Database) -> list[StatementMailRequested]:
+    """What was ordered by hand."""
+    async with database.connection() as connection:
+        rows = await connection.fetch("select body from outbox where type = 'statement.mail_requested' order by id")
+    return [StatementMailRequested.model_validate_json(row["body"]) for row in rows]
+
+
 async def generated(client: httpx.AsyncClient, database: Database, **billing: Any) -> int:
     user = await person(client, **billing)
     await take_in(client, work(user, "w1"))
@@ -280,18 +293,29 @@ async def test_it_is_sent_once_the_mail_server_took_it_and_then_archived(
     statement = await generated(client, database, recipientEmail="rechnung@example.ch")
     path = f"/api/statements/{statement}"
     assert (await client.post(f"{path}/send")).status_code == 200
-    async with database.connection() as connection:
-        written = await connection.fetchval("select body from outbox where type = 'statement.mail_requested'")
-    order = StatementMailRequested.model_validate_json(written)
+    [order] = await mails(database)
     assert (order.recipient, order.file.read()) == ("rechnung@example.ch", b"%PDF-1.7 statement")
     assert (await client.get(path)).json()["data"]["status"] == "generated"
-    names = {"organization_id", "statement_id", "edition", "number", "intent", "recipient"}
-    told = {**order.model_dump(include=names), "provider_message_id": "m", "sent_at": datetime.now(UTC)}
-    await project(database, StatementMailed.model_validate(told))
+    await project(database, mailed(order))
     assert (await client.get(path)).json()["data"]["status"] == "sent"
     assert (await client.patch(path, json={"status": "archived"})).status_code == 200
     assert (await client.patch(path, json={"status": "sent"})).status_code == 409
     assert (await client.post(f"{path}/regenerate")).status_code == 409
+
+
+async def test_a_late_mail_of_an_older_edition_does_not_send_the_new_one(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    statement = await generated(client, database, recipientEmail="rechnung@example.ch")
+    path = f"/api/statements/{statement}"
+    await client.post(f"{path}/send")
+    await client.post(f"{path}/regenerate")
+    _, (_, second) = await requested(database)
+    await project(database, ready(second))
+    [late] = await mails(database)
+    await project(database, mailed(late))
+    shown = (await client.get(path)).json()["data"]
+    assert (shown["edition"], shown["status"], shown["sentTo"], shown["sentAt"]) == (2, "generated", None, None)
 
 
 async def test_it_leaves_by_itself_once_where_the_settings_say_so(
@@ -312,9 +336,7 @@ async def test_it_leaves_by_itself_once_where_the_settings_say_so(
     [_, (_, second)] = await requested(database)
     assert await project(database, ready(second)) is None, "what is made anew is sent by hand"
     assert (await client.post(f"{path}/send")).status_code == 200
-    async with database.connection() as connection:
-        written = await connection.fetchval("select body from outbox where type = 'statement.mail_requested'")
-    by_hand = StatementMailRequested.model_validate_json(written)
+    [by_hand] = await mails(database)
     assert (by_hand.intent, by_hand.edition) == (2, 2)
 
 
@@ -344,9 +366,7 @@ async def test_a_document_in_a_store_is_kept_by_reference(client: httpx.AsyncCli
     known = await client.get(f"{path}/pdf", headers={"If-None-Match": f'"{told.file.sha256}"'})
     assert known.status_code == 304
     assert (await client.post(f"{path}/send")).status_code == 200
-    async with database.connection() as connection:
-        written = await connection.fetchval("select body from outbox where type = 'statement.mail_requested'")
-    order = StatementMailRequested.model_validate_json(written)
+    [order] = await mails(database)
     assert (order.file.stored_at, order.file.content) == ("1/statement/1/1/a.pdf", "")
     assert order.file.sha256 == told.file.sha256
 

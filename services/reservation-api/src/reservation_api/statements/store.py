@@ -114,9 +114,9 @@ update statements set status = 'failed'
 where organization_id = $1 and id = $2 and edition = $3 and status = 'requested'
 """
 _MAILED = """
-update statements set status = case when status = 'generated' then 'sent' else status end, sent_to = $3,
-                      sent_at = greatest(sent_at, $4)
-where organization_id = $1 and id = $2
+update statements set status = case when status = 'generated' then 'sent' else status end, sent_to = $4,
+                      sent_at = greatest(sent_at, $5)
+where organization_id = $1 and id = $2 and edition = $3
 """
 _RUNS = """
 select r.user_id, u.name, r.month, r.outcome, r.statement_id, r.began_at, count(*) over () as total
@@ -232,7 +232,7 @@ async def take(
                     mails |= await _auto_send(tx, event)
             case StatementMailed():
                 to: tuple[str, datetime] = event.recipient, event.sent_at
-                await tx.execute(_MAILED, event.organization_id, event.statement_id, *to)
+                await tx.execute(_MAILED, event.organization_id, event.statement_id, event.edition, *to)
     for document in failed:
         kind, _, number = document.subject.partition("/")
         if kind == "statement":
