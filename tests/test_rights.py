@@ -27,6 +27,7 @@ from llegada.runtime.cli import main
 from llegada.runtime.database import EMBEDDED_ROLE, SYSTEM_ROLE, engine, own_role
 from llegada.runtime.discovery import installed
 from llegada.runtime.migrate import OVERSEEN, RightsMissing, behind, embed, embedded, migrate
+from llegada.runtime.restored import mend
 from llegada.runtime.service import Resources
 from llegada.runtime.settings import RuntimeSettings
 from llegada_dev.rights import logins, passwords
@@ -222,28 +223,50 @@ def test_every_login_can_tell_whether_its_schema_is_ready(service: str, database
     assert behind(SERVICES[service].package, database_of[service]) is None
 
 
-def test_an_owner_who_may_make_no_roles_can_migrate(database_url: str, database_of: dict[str, str]) -> None:
-    """As where an administrator makes the logins: the owner of the database, and nothing else."""
-    assert database_of
-    owner = make_url(database_url).set(username="llegada_owner", database="llegada_owned")
+@pytest.fixture(scope="module")
+def owner_url(database_url: str, database_of: dict[str, str]) -> Iterator[str]:
+    """As where an administrator makes the logins: the owner of a migrated database, and nothing else."""
+    assert database_of  # the roles are there
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(b"create role llegada_owner login")
+        connection.execute(b"create role llegada_owner login password 'owner'")
         connection.execute(b"create database llegada_owned owner llegada_owner")
     try:
-        with psycopg.connect(database_url, autocommit=True) as connection:
-            connection.execute(b"alter role llegada_owner password 'owner'")
-        url = owner.set(password="owner").render_as_string(hide_password=False)
+        owner = make_url(database_url).set(username="llegada_owner", password="owner", database="llegada_owned")
+        url = owner.render_as_string(hide_password=False)
         for service in SERVICES.values():
             migrate(service.package, url, oversees=service.keeps_dead_letters)
-            assert behind(service.package, url) is None
-        worker = make_url(database_of[WORKERS[0]]).set(database="llegada_owned")
-        with psycopg.connect(worker.render_as_string(hide_password=False)) as connection:
-            connection.execute(f"select 1 from {SERVICES[WORKERS[0]].package}.outbox".encode())
+        yield url
     finally:
         with psycopg.connect(database_url, autocommit=True) as connection:
             connection.execute(b"drop database llegada_owned with (force)")
             connection.execute(b"drop owned by llegada_owner")
             connection.execute(b"drop role llegada_owner")
+
+
+def test_an_owner_who_may_make_no_roles_can_migrate(owner_url: str, database_of: dict[str, str]) -> None:
+    assert all(behind(service.package, owner_url) is None for service in SERVICES.values())
+    worker = make_url(database_of[WORKERS[0]]).set(database="llegada_owned")
+    with psycopg.connect(worker.render_as_string(hide_password=False)) as connection:
+        connection.execute(f"select 1 from {SERVICES[WORKERS[0]].package}.outbox".encode())
+
+
+def test_an_owner_who_may_nothing_else_mends_the_timeline_of_a_restored_database(
+    owner_url: str, database_url: str
+) -> None:
+    """It once changed no row, without an error: the timeline's row-level security is forced."""
+    administrator = make_url(database_url).set(database="llegada_owned").render_as_string(hide_password=False)
+    with psycopg.connect(administrator) as connection:
+        connection.execute(
+            b"insert into reservation_api.timeline"
+            b" (organization_id, reservation_id, event_id, type, source, happened_at, summary, xid)"
+            b" values (1, 1, gen_random_uuid(), 'kept', 'tests', now(), '{}', '9000000000000')"
+        )
+    assert mend(owner_url, ["reservation_api"]).rows == 1
+    with psycopg.connect(administrator) as connection:
+        rows = connection.execute(b"select xid < pg_snapshot_xmax(pg_current_snapshot()) from reservation_api.timeline")
+        assert rows.fetchall() == [(True,)]
+    with psycopg.connect(owner_url) as connection:
+        assert connection.execute(b"select count(*) from reservation_api.timeline").fetchone() == (0,)  # forced again
 
 
 @pytest.mark.parametrize("worker", WORKERS)
