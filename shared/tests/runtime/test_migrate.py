@@ -1,7 +1,10 @@
+import asyncio
+
 import asyncpg
 import pytest
 
 from llegada.messaging.transaction import Database
+from llegada.runtime.cli import main
 from llegada.runtime.database import engine
 from llegada.runtime.migrate import SchemaBehind, wait
 from llegada.testing.plugin import ServiceDatabase
@@ -40,6 +43,32 @@ async def test_an_older_schema_is_waited_for_and_a_newer_one_is_not(
         )
         await owner.close()
     assert database.schema == "payment_worker"
+
+
+async def test_after_a_rollback_a_newer_schema_is_left_as_it_is_and_rights_are_given(
+    service_database: ServiceDatabase,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The old release's Job once ended here, before the broker's rights and queues."""
+    await service_database("payment_worker")
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    owner = await asyncpg.connect(database_url)
+    newest = "update payment_worker.alembic_version set version_num = $1 where version_num = $2"
+    was = await owner.fetchval(
+        "select version_num from payment_worker.alembic_version where version_num like 'payment%'"
+    )
+    try:
+        await owner.execute(newest, "payment_worker_9999", was)
+        await owner.execute("revoke all on payment_worker.outbox from llegada_payment_worker")
+        assert await asyncio.to_thread(main, ["migrate", "payment-worker"]) == 0
+        assert "payment-worker: schema is newer than this release" in capsys.readouterr().out
+        may = "select has_table_privilege('llegada_payment_worker', 'payment_worker.outbox', 'insert')"
+        assert await owner.fetchval(may) is True
+    finally:
+        await owner.execute(newest, was, "payment_worker_9999")
+        await owner.close()
 
 
 async def test_an_address_that_asks_for_tls_gets_it_or_nothing(database_url: str) -> None:

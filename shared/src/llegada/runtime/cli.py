@@ -90,8 +90,9 @@ def _migrate(names: list[str], *, act_for_all: bool) -> None:
     url = runtime_settings(broker=False).database_url.get_secret_value()
     for name in names or discovery.installed():
         service = discovery.find(name)
-        migrate(service.package, url, oversees=service.keeps_dead_letters)
-        print(f"{name}: schema is at the newest revision")
+        upgraded = migrate(service.package, url, oversees=service.keeps_dead_letters)
+        state = "at the newest revision" if upgraded else "newer than this release, and stays as it is"
+        print(f"{name}: schema is {state}")
         if not service.keeps_dead_letters:
             continue
         if act_for_all:

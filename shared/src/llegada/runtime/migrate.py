@@ -30,8 +30,11 @@ class SchemaBehind(Exception):  # noqa: N818 - says what is the case
     """The release's migrations have not run, or the database does not answer."""
 
 
-def migrate(package: str, url: str, *, oversees: bool = False) -> None:
+def migrate(package: str, url: str, *, oversees: bool = False) -> bool:
     """Safe to run again, and side by side for several services. Needs a login that owns the schemas.
+
+    False where the schema holds revisions of a later release, as after a rollback: old code runs on it, so it stays as
+    it is, and only roles and grants are seen to.
 
     `oversees`: the service that keeps dead letters and answers people; its role gets both shared roles.
     """
@@ -45,9 +48,14 @@ def migrate(package: str, url: str, *, oversees: bool = False) -> None:
         _join(connection, SYSTEM_ROLE, EMBEDDED_ROLE)
     config = _config(package)
     config.attributes.update(schema=package, url=url)
-    command.upgrade(config, "heads")
+    with engine.connect() as connection:
+        migrated = connection.scalar(text("select to_regclass(:table)"), {"table": f"{package}.alembic_version"})
+        newer = bool(migrated) and bool(_unknown(_revisions(connection, package), config))
+    if not newer:
+        command.upgrade(config, "heads")
     with engine.begin() as connection:
         _grant(connection, package, oversees=oversees)
+    return not newer
 
 
 def embed(package: str, url: str) -> None:
@@ -86,19 +94,27 @@ def wait(packages: Sequence[str], url: str, seconds: float) -> None:
 
 def behind(package: str, url: str) -> str | None:
     """What this release's code lacks in the schema; None where nothing."""
-    script = ScriptDirectory.from_config(_config(package))
+    config = _config(package)
     engine = create_engine(driver_url(url, "psycopg"), poolclass=NullPool)
     try:
         with engine.connect() as connection:
-            found = set(connection.scalars(text(f"select version_num from {package}.alembic_version")))
+            found = _revisions(connection, package)
     except OperationalError as error:
         return f"the database does not answer ({type(error.orig).__name__})"
     except ProgrammingError as error:
         return f"it has never been migrated, or may not be read ({type(error.orig).__name__})"
-    known = {revision.revision for revision in script.walk_revisions()}
-    newer = found - known
-    missing = set() if newer else set(script.get_heads()) - found
+    heads = ScriptDirectory.from_config(config).get_heads()
+    missing = set() if _unknown(found, config) else set(heads) - found
     return f"missing {', '.join(sorted(missing))}" if missing else None
+
+
+def _revisions(connection: Connection, package: str) -> set[str]:
+    return set(connection.scalars(text(f"select version_num from {package}.alembic_version")))
+
+
+def _unknown(found: set[str], config: Config) -> set[str]:
+    """Those of a later release."""
+    return found - {revision.revision for revision in ScriptDirectory.from_config(config).walk_revisions()}
 
 
 def _config(package: str) -> Config:
