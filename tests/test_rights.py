@@ -330,6 +330,54 @@ async def test_the_api_keeps_dead_letters_and_replays_but_consumes_no_workers_qu
         await refused(connection, lambda c: c.queue_delete(queue))
 
 
+def test_a_service_is_told_in_one_sentence_which_broker_user_a_command_needs(
+    database_url: str,
+    broker_of: dict[str, str],
+    management_url: str,
+    secrets_of: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    url = make_url(broker_of[KEEPER])
+    for address, needed in ((url, "AMQP_URL needs the user llegada-topology, no service's own"),
+                            (url.set(database="nowhere"), "a virtual host that is there")):  # fmt: skip
+        monkeypatch.setenv("AMQP_URL", address.render_as_string(hide_password=False))
+        assert main(["topology", "apply"]) == 2
+        assert needed in one_line(capsys)
+    host = management_url.rpartition("@")[2]
+    management = f"http://{KEEPER}:{(secrets_of / KEEPER).read_text()}@{host}"
+    assert main(["rights", "apply", "--management", management, "--passwords", str(secrets_of)]) == 2
+    assert "needs a login with the tag `administrator`" in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("command", "needed"),
+    [
+        (["dead-letters", "list"], "needs the login llegada_reservation_api, which reservation-api has"),
+        (["migrate"], "needs the login that owns the schemas, no service's own: permission denied"),
+        (["restored"], "needs the login that owns the schemas, no service's own: permission denied"),
+    ],
+)
+def test_a_worker_is_told_in_one_sentence_which_login_a_command_needs(
+    command: list[str],
+    needed: str,
+    database_of: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_of[WORKERS[0]])
+    assert main(command) == 2
+    assert needed in one_line(capsys)
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """What was said on the error stream, without the logs of libraries."""
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said
+    return said
+
+
 def test_the_operators_user_sees_the_queues_and_changes_none(
     broker_of: dict[str, str], management_url: str, secrets_of: Path
 ) -> None:

@@ -4,13 +4,18 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 
 import aio_pika
 import httpx
+from aiormq.exceptions import AMQPError, ChannelAccessRefused
+from psycopg.errors import InsufficientPrivilege
+from sqlalchemy.exc import ProgrammingError
 
 from llegada.messaging.dead_letter_desk import DeskError
+from llegada.messaging.rights import TOPOLOGY_USER
 from llegada.messaging.subscription import Subscription
 from llegada.messaging.topology import TopologyError, declare, topology
 from llegada.runtime import dead_letters_cli, discovery, restored, rights_cli
@@ -29,9 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "run":
                 _run(chosen.services, everything=chosen.all)
             case "migrate":
-                _migrate(chosen.services, act_for_all=chosen.embedded)
+                with _owner_needed():
+                    _migrate(chosen.services, act_for_all=chosen.embedded)
             case "restored":
-                _restored(chosen.gap)
+                with _owner_needed():
+                    _restored(chosen.gap)
             case "wait":
                 _wait(chosen.services, chosen.seconds)
             case "describe":
@@ -84,6 +91,19 @@ def _run(names: list[str], *, everything: bool) -> None:
     if not chosen:
         raise discovery.DiscoveryError(f"name a service, or --all; installed are: {', '.join(discovery.installed())}")
     run(chosen)
+
+
+@contextmanager
+def _owner_needed() -> Iterator[None]:
+    """A refusal as RightsMissing."""
+    try:
+        yield
+    except (InsufficientPrivilege, ProgrammingError) as error:
+        cause = error.orig if isinstance(error, ProgrammingError) else error
+        if not isinstance(cause, InsufficientPrivilege):
+            raise
+        said = str(cause).partition("\n")[0]
+        raise RightsMissing(f"DATABASE_URL needs the login that owns the schemas, no service's own: {said}") from error
 
 
 def _migrate(names: list[str], *, act_for_all: bool) -> None:
@@ -156,6 +176,13 @@ async def _topology_apply() -> int:
             await declare(await connection.channel(), wanted)
     except OSError as error:
         raise TopologyError(f"the broker cannot be reached: {error}") from error
+    except ChannelAccessRefused as error:
+        raise TopologyError(f"AMQP_URL needs the user {TOPOLOGY_USER}, no service's own: {error}") from error
+    except AMQPError as error:
+        raise TopologyError(
+            f"the broker ended the connection; AMQP_URL needs a virtual host that is there, and that the user"
+            f" {TOPOLOGY_USER} may enter: {error}"
+        ) from error
     print(f"{len(wanted.exchanges)} exchanges, {len(wanted.queues)} queues, {len(wanted.bindings)} bindings are there")
     return 0
 

@@ -7,13 +7,19 @@ import json
 import os
 from typing import Any
 
+from sqlalchemy.exc import ProgrammingError
+
 from llegada.messaging import dead_letter_desk as desk
 from llegada.messaging.dead_letter_check import Check, check
 from llegada.messaging.dead_letter_desk import Selection
 from llegada.messaging.transaction import Database, Transaction
-from llegada.runtime.database import SYSTEM_ROLE, engine
+from llegada.runtime.database import SYSTEM_ROLE, engine, own_role
 from llegada.runtime.discovery import DiscoveryError, installed
+from llegada.runtime.migrate import RightsMissing
 from llegada.runtime.run import runtime_settings
+
+_REFUSED = "42501"
+"""insufficient_privilege: postgresql.org/docs/current/errcodes-appendix.html"""
 
 
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -53,7 +59,10 @@ def _who() -> str:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Exit code 0, or 1 where `check` found one missing. Raises DeskError, and DiscoveryError without a keeper."""
+    """Exit code 0, or 1 where `check` found one missing.
+
+    Raises DeskError, DiscoveryError without a keeper, and RightsMissing with a login that may not act for the keeper.
+    """
     return asyncio.run(_run(chosen))
 
 
@@ -66,6 +75,11 @@ async def _run(chosen: argparse.Namespace) -> int:
     try:
         async with Database(made, keeping.package).transaction() as tx:
             answer = await _answer(tx, chosen)
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) != _REFUSED:
+            raise
+        needed = f"DATABASE_URL needs the login {own_role(keeping.package)}, which {keeping.name} has"
+        raise RightsMissing(f"{needed}: this one may not act as {SYSTEM_ROLE}") from error
     finally:
         await made.dispose()
     print(json.dumps(answer, default=_plain, indent=2, ensure_ascii=False))

@@ -56,5 +56,10 @@ def _import(url: str, content: dict[str, Any]) -> None:
         answer = httpx.post(f"{base}/api/definitions", json=content, auth=auth, timeout=30, trust_env=False)
         answer.raise_for_status()
     except httpx.HTTPError as error:
-        said = error.response.text if isinstance(error, httpx.HTTPStatusError) else ""
+        answered = error.response if isinstance(error, httpx.HTTPStatusError) else None
+        if answered is not None and answered.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            raise TopologyError(
+                f"--management needs a login with the tag `administrator`, no service's own: {answered.text}"
+            ) from error
+        said = answered.text if answered is not None else ""
         raise TopologyError(f"the broker did not take the definitions: {type(error).__name__} {said}") from error
