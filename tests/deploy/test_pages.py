@@ -89,5 +89,18 @@ def test_every_label_that_a_command_selects_by_is_on_a_pod(page: Path, labels: s
                 assert set(filled(one.replace("!=", "="))) <= labels, command
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_that_names_a_command_of_llegada_says_where_it_can_be_typed(page: Path) -> None:
+    """Dead letters and the topology's check: the API's pod; what only the release's users may: the release's Job."""
+    text = " ".join(page.read_text().split())
+    for command, how in (
+        ("llegada dead-letters", "kubectl exec deploy/llegada-reservation-api -- llegada dead-letters"),
+        ("llegada topology check", "kubectl exec deploy/llegada-reservation-api -- llegada topology check"),
+        ("llegada topology apply", "the release's Job"),
+        ("llegada rights apply", "the release's Job"),
+    ):
+        assert command not in text or how in text
+
+
 def test_no_command_of_these_pages_is_overlooked() -> None:
     assert sum(len(NAMED.findall(c)) for page in PAGES for c in commands(page)) >= 15
