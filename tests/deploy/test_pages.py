@@ -1,11 +1,13 @@
 """Commands in the operators' pages name what the chart really makes, and say where they can be typed."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
+from llegada.runtime.cli import _parser
 from llegada.runtime.discovery import installed
 from llegada_dev.cluster import ROOT
 
@@ -100,6 +102,34 @@ def test_a_page_that_names_a_command_of_llegada_says_where_it_can_be_typed(page:
         ("llegada rights apply", "the release's Job"),
     ):
         assert command not in text or how in text
+
+
+@pytest.mark.parametrize("values", SETS)
+def test_the_job_after_a_restore_is_the_releases_own_with_the_mending_behind_its_migrations(
+    chart: Path, values: str
+) -> None:
+    [script] = re.findall(r"sed -E '([^']+)'", (OPERATIONS / "backup.md").read_text())
+    made = helm("template", "llegada", str(chart), *SETS[values], *SITE, "-s", "templates/prepare.yaml").stdout
+    done = subprocess.run(["sed", "-E", script], input=made, capture_output=True, text=True, check=True)
+    release, job = yaml.safe_load(made), yaml.safe_load(done.stdout)
+    assert job["metadata"]["name"] == "llegada-restored"
+    mending = job["spec"]["template"]["spec"]["initContainers"][0]
+    assert "//llegada_owner:$(" in next(one["value"] for one in mending["env"] if one["name"] == "DATABASE_URL")
+    *shell, line = mending.pop("command")
+    assert shell == ["sh", "-c"]
+    for command in line.split(" && "):
+        _parser().parse_args(command.removeprefix("llegada ").split())
+    assert line.endswith("llegada restored")
+    release["metadata"]["name"] = "llegada-restored"
+    del release["spec"]["template"]["spec"]["initContainers"][0]["args"]
+    assert job == release
+
+
+def test_after_a_restore_nothing_starts_before_the_numbers_are_moved_on() -> None:
+    text = (OPERATIONS / "backup.md").read_text()
+    steps = ["paused-replicas=0", "--replicas=0", "--for=delete", "pg_restore --exit-on-error -d llegada <",
+             "job/llegada-restored", "paused-replicas-", "sh start-again.sh"]  # fmt: skip
+    assert [text.index(step) for step in steps] == sorted(text.index(step) for step in steps)
 
 
 def test_no_command_of_these_pages_is_overlooked() -> None:
