@@ -30,7 +30,7 @@ async def messages(
 ) -> dict[str, Any]:
     """The organization's messages, newest first; `state=needs_staff` is the list of what nobody has answered."""
     async with part.transaction(staff.organization) as tx:
-        rows = await store.page(tx, staff.organization, state, reservation_id, page, page_size)
+        rows, total = await store.page(tx, staff.organization, state, reservation_id, page, page_size)
     data = [
         {
             "id": row["id"],
@@ -45,7 +45,6 @@ async def messages(
         }
         for row in rows
     ]
-    total = rows[0]["total"] if rows else 0
     return body(request, data, "list", {"total": total, "page": page, "pageSize": page_size})
 
 

@@ -17,6 +17,7 @@ from llegada.events.job import JobFailed, JobSkipped
 from llegada.events.types import ReservationId
 from llegada.messaging.outbox import ARRAYS, COLUMNS, OutboxMessage, columns
 from llegada.messaging.transaction import Transaction
+from reservation_api import pages
 
 _WHOSE = """
 select (
@@ -120,9 +121,9 @@ def _about(event: Event) -> str | None:
 
 async def page(
     tx: Transaction, organization_id: int, state: str | None, reservation_id: int | None, number: int, size: int
-) -> list[asyncpg.Record]:
-    """Newest first; each row carries the `total`."""
-    return await tx.fetch(_LIST, organization_id, state, reservation_id, size, (number - 1) * size)
+) -> tuple[list[asyncpg.Record], int]:
+    """Newest first; and how many there are."""
+    return await pages.page(tx, _LIST, organization_id, state, reservation_id, number=number, size=size)
 
 
 async def done(tx: Transaction, organization_id: int, message_id: int) -> bool:

@@ -80,8 +80,8 @@ async def users(
 ) -> dict[str, Any]:
     """The organization's people, by their numbers."""
     async with part.transaction(staff.organization) as tx:
-        rows = await store.page(tx, staff.organization, (active, containing(text)), (page, page_size))
-    meta = {"total": rows[0]["total"] if rows else 0, "page": page, "pageSize": page_size}
+        rows, total = await store.page(tx, staff.organization, (active, containing(text)), (page, page_size))
+    meta = {"total": total, "page": page, "pageSize": page_size}
     return body(request, [shown(row) for row in rows], "list", meta)
 
 

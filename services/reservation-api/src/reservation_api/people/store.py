@@ -9,6 +9,7 @@ import asyncpg
 from llegada.events.person import Employment, LifecycleChanged, LifecycleCreated
 from llegada.messaging.envelope import Envelope
 from llegada.messaging.transaction import Transaction
+from reservation_api import pages
 
 _COLUMNS = "id, number, name, email, person, language, employment, active, leaves_on, created_by, created_at"
 _LOCK_ORGANIZATION = "select name, time_zone from organizations where organization_id = $1 for update"
@@ -84,10 +85,10 @@ async def add(
 
 async def page(
     tx: Transaction, organization_id: int, wanted: tuple[bool | None, str | None], at: tuple[int, int]
-) -> list[asyncpg.Record]:
+) -> tuple[list[asyncpg.Record], int]:
     """`wanted`: active, text; `at`: page and size."""
     number, size = at
-    return await tx.fetch(_LIST, organization_id, *wanted, size, (number - 1) * size)
+    return await pages.page(tx, _LIST, organization_id, *wanted, number=number, size=size)
 
 
 async def one(tx: Transaction, organization_id: int, user_id: int, *, hold: bool = False) -> asyncpg.Record | None:

@@ -69,7 +69,7 @@ async def rows(
 ) -> dict[str, Any]:
     """Every guest's report, what is due first first; without the documents."""
     async with part.transaction(staff.organization) as tx:
-        found = await store.page(tx, staff.organization, state, day, page, page_size)
+        found, total = await store.page(tx, staff.organization, state, day, page, page_size)
     data = [
         {
             "reservationId": row["reservation_id"],
@@ -83,9 +83,7 @@ async def rows(
         }
         for row in found
     ]
-    return body(
-        request, data, "list", {"total": found[0]["total"] if found else 0, "page": page, "pageSize": page_size}
-    )
+    return body(request, data, "list", {"total": total, "page": page, "pageSize": page_size})
 
 
 @router.post("/files", status_code=201)
@@ -105,7 +103,7 @@ async def files(
 ) -> dict[str, Any]:
     """The files, newest first."""
     async with part.transaction(staff.organization) as tx:
-        found = await store.files(tx, staff.organization, page, page_size)
+        found, total = await store.files(tx, staff.organization, page, page_size)
     data = [
         {
             "number": row["number"],
@@ -118,9 +116,7 @@ async def files(
         }
         for row in found
     ]
-    return body(
-        request, data, "list", {"total": found[0]["total"] if found else 0, "page": page, "pageSize": page_size}
-    )
+    return body(request, data, "list", {"total": total, "page": page, "pageSize": page_size})
 
 
 @router.get("/files/{number}", response_class=Response)

@@ -9,6 +9,7 @@ from llegada.events.event import Event
 from llegada.events.job import JobSkipped
 from llegada.events.sire import MOVEMENT_OF, STEP_OF, Movement, SireFilingPrepared
 from llegada.messaging.transaction import Transaction
+from reservation_api import pages
 from reservation_api.timeline.steps import Steps
 
 _TAKE = """
@@ -105,9 +106,9 @@ def _answered(steps: Steps, movement: Movement) -> int:
 
 async def page(
     tx: Transaction, organization_id: int, state: str | None, day: date | None, number: int, size: int
-) -> list[asyncpg.Record]:
-    """What is due first comes first; each row carries the `total`."""
-    return await tx.fetch(_LIST, organization_id, state, day, size, (number - 1) * size)
+) -> tuple[list[asyncpg.Record], int]:
+    """What is due first comes first; and how many there are."""
+    return await pages.page(tx, _LIST, organization_id, state, day, number=number, size=size)
 
 
 async def close_file(tx: Transaction, organization_id: int, day: date, actor: str) -> tuple[int, int]:
@@ -117,8 +118,8 @@ async def close_file(tx: Transaction, organization_id: int, day: date, actor: st
     return number, len(await tx.fetch(_FILL, organization_id, day, number))
 
 
-async def files(tx: Transaction, organization_id: int, number: int, size: int) -> list[asyncpg.Record]:
-    return await tx.fetch(_FILES, organization_id, size, (number - 1) * size)
+async def files(tx: Transaction, organization_id: int, number: int, size: int) -> tuple[list[asyncpg.Record], int]:
+    return await pages.page(tx, _FILES, organization_id, number=number, size=size)
 
 
 async def lines(tx: Transaction, organization_id: int, number: int) -> list[asyncpg.Record]:

@@ -58,8 +58,8 @@ async def statements(
     """Newest first. Staff see their own, admins everybody's."""
     wanted = status, user_id, None if month is None else _first(month), _only(staff)
     async with part.transaction(staff.organization) as tx:
-        rows = await store.page(tx, staff.organization, wanted, page, page_size)
-    return body(request, [shown(row) for row in rows], "list", _meta(rows, page, page_size))
+        rows, total = await store.page(tx, staff.organization, wanted, page, page_size)
+    return body(request, [shown(row) for row in rows], "list", _meta(total, page, page_size))
 
 
 @router.get("/runs")
@@ -68,8 +68,8 @@ async def runs(
 ) -> dict[str, Any]:
     """What the clock and people ordered, and where there was nothing to bill; newest first."""
     async with part.transaction(staff.organization) as tx:
-        rows = await store.runs(tx, staff.organization, page, page_size)
-    return body(request, [shown_run(row) for row in rows], "list", _meta(rows, page, page_size))
+        rows, total = await store.runs(tx, staff.organization, page, page_size)
+    return body(request, [shown_run(row) for row in rows], "list", _meta(total, page, page_size))
 
 
 @router.post("/run")
@@ -260,8 +260,8 @@ def _only(staff: Staff) -> str | None:
     return None if "admin" in staff.roles else staff.subject
 
 
-def _meta(rows: list[asyncpg.Record], page: int, page_size: int) -> dict[str, int]:
-    return {"total": rows[0]["total"] if rows else 0, "page": page, "pageSize": page_size}
+def _meta(total: int, page: int, page_size: int) -> dict[str, int]:
+    return {"total": total, "page": page, "pageSize": page_size}
 
 
 async def _audit(request: Request, tx: Transaction, staff: Staff, action: str, number: int) -> None:

@@ -9,6 +9,7 @@ import asyncpg
 
 from llegada.events.statement import StatementMailed, StatementMailRequested, StatementReady
 from llegada.messaging.transaction import Transaction
+from reservation_api import pages
 from reservation_api.documents.store import Failed
 from reservation_api.statements.periods import Period
 from reservation_api.statements.schemas import WorkTime
@@ -189,9 +190,9 @@ async def add_edition(
 
 async def page(
     tx: Transaction, organization_id: int, wanted: tuple[Any, ...], number: int, size: int
-) -> list[asyncpg.Record]:
+) -> tuple[list[asyncpg.Record], int]:
     """`wanted`: status, user, month, person; each may be None."""
-    return await tx.fetch(_LIST, organization_id, *wanted, size, (number - 1) * size)
+    return await pages.page(tx, _LIST, organization_id, *wanted, number=number, size=size)
 
 
 async def one(tx: Transaction, organization_id: int, statement: int) -> asyncpg.Record | None:
@@ -213,8 +214,8 @@ async def change(tx: Transaction, organization_id: int, statement: int, **fields
     await tx.execute(statement_sql, organization_id, statement, *fields.values())
 
 
-async def runs(tx: Transaction, organization_id: int, number: int, size: int) -> list[asyncpg.Record]:
-    return await tx.fetch(_RUNS, organization_id, size, (number - 1) * size)
+async def runs(tx: Transaction, organization_id: int, number: int, size: int) -> tuple[list[asyncpg.Record], int]:
+    return await pages.page(tx, _RUNS, organization_id, number=number, size=size)
 
 
 async def take(

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 
 from llegada.messaging.transaction import Transaction
+from reservation_api import pages
 from reservation_api.access import Staff, needs
 from reservation_api.answers import body
 from reservation_api.bounds import Id, Page, PageSize
@@ -64,7 +65,7 @@ async def work_times(
     """Newest first, with the statement that each is on."""
     async with part.transaction(staff.organization) as tx:
         chosen = user_id, begin, until, billed
-        rows = await tx.fetch(_LIST, staff.organization, *chosen, page_size, (page - 1) * page_size)
+        rows, total = await pages.page(tx, _LIST, staff.organization, *chosen, number=page, size=page_size)
     data = [
         {
             "externalId": row["external_id"],
@@ -78,7 +79,7 @@ async def work_times(
         }
         for row in rows
     ]
-    return body(request, data, "list", {"total": rows[0]["total"] if rows else 0, "page": page, "pageSize": page_size})
+    return body(request, data, "list", {"total": total, "page": page, "pageSize": page_size})
 
 
 @router.get("/api/users/{user_id}/statement-settings")

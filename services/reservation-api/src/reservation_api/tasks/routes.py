@@ -44,8 +44,8 @@ async def tasks(
     """What is due first comes first, what is done last. Titles in the reader's language."""
     wanted = status, role, person, reservation_id, user_id, to_do
     async with part.transaction(staff.organization) as tx:
-        rows = await store.page(tx, staff.organization, wanted, page, page_size)
-    meta = {"total": rows[0]["total"] if rows else 0, "page": page, "pageSize": page_size}
+        rows, total = await store.page(tx, staff.organization, wanted, page, page_size)
+    meta = {"total": total, "page": page, "pageSize": page_size}
     return body(request, [_shown(request, row) for row in rows], "list", meta)
 
 

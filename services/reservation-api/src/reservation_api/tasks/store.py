@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from llegada.events.task import TaskCreated, TaskFollowed, TaskRule
 from llegada.events.task_defaults import DEFAULT_RULES
 from llegada.messaging.transaction import Transaction
+from reservation_api import pages
 
 SYSTEM = "system"
 _RULES = TypeAdapter(tuple[TaskRule, ...])
@@ -70,9 +71,9 @@ returning revision
 
 async def page(
     tx: Transaction, organization_id: int, wanted: tuple[Any, ...], number: int, size: int
-) -> list[asyncpg.Record]:
+) -> tuple[list[asyncpg.Record], int]:
     """What is due first comes first, what is done last. `wanted`: status, role, person, reservation, user, open."""
-    return await tx.fetch(_LIST, organization_id, *wanted, size, (number - 1) * size)
+    return await pages.page(tx, _LIST, organization_id, *wanted, number=number, size=size)
 
 
 async def one(tx: Transaction, organization_id: int, task: int, *, hold: bool = False) -> asyncpg.Record | None:

@@ -49,12 +49,14 @@ from unnest($8::bigint[], $9::jsonb[], $10::text[], $11::text[], $12::integer[],
 where r.id = n.id
 """
 _OF_RESERVATION = """
-select type, source, happened_at, summary, null as actor from timeline
-where organization_id = $1 and reservation_id = $2
-union all
-select action, 'reservation-api', at, '{}'::jsonb, actor from audit_log
-where organization_id = $1 and subject = $3
-order by happened_at, type limit $4 offset $5
+select type, source, happened_at, summary, actor from (
+    select type, source, happened_at, summary, null as actor, id from timeline
+    where organization_id = $1 and reservation_id = $2
+    union all
+    select action, 'reservation-api', at, '{}'::jsonb, actor, id from audit_log
+    where organization_id = $1 and subject = $3
+) as happened
+order by happened_at, type, actor, id limit $4 offset $5
 """
 _COUNT = """
 select (select count(*) from timeline where organization_id = $1 and reservation_id = $2)
