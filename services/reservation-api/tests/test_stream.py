@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from pydantic import SecretStr
@@ -38,6 +39,21 @@ def delivered(event: Event) -> Delivered[Event]:
 
 async def project(tx: Transaction, event: Event) -> None:
     await Projection().project([delivered(event)], tx)
+
+
+class Failing(Database):
+    """Ends the next statements as PostgreSQL does those that take too long."""
+
+    next_ones = 0
+
+    def __init__(self, like: Database) -> None:
+        super().__init__(like.engine, like.schema)
+
+    async def fetchrow(self, statement: str, *arguments: Any) -> asyncpg.Record | None:
+        if self.next_ones:
+            self.next_ones -= 1
+            raise asyncpg.QueryCanceledError("canceling statement due to statement timeout")
+        return await super().fetchrow(statement, *arguments)
 
 
 class Listener:
@@ -109,6 +125,39 @@ async def test_a_listener_goes_on_where_it_was(
     found = await again.has(2)
     assert [entry["summary"]["intent"] for entry in found] == [2, 3]
     await again.end()
+
+
+async def test_a_look_that_failed_leaves_nobody_in_silence(
+    client: httpx.AsyncClient, part: Parts, database: Database, link: Link, reservation: Reservation
+) -> None:
+    number, stream = await reservation(), Stream(Failing(database))
+    listener = Listener(part, stream)
+    await listening(stream)
+    failing = stream._database
+    assert isinstance(failing, Failing)
+    failing.next_ones = 1
+    await eventually(lambda: not failing.next_ones, what="a look has failed")
+    async with database.transaction() as tx:
+        await project(tx, link(number, 1))
+    await listener.has(1)
+    await listener.end()
+
+
+async def test_each_entry_is_news_once_in_whatever_order_it_was_numbered(
+    client: httpx.AsyncClient, database: Database, link: Link, reservation: Reservation
+) -> None:
+    one, other, stream = await reservation(), await reservation(), Stream(database)
+    xid, news = (await stream._here()).xid, []
+    async with database.transaction() as late, database.transaction() as early:
+        await early.execute("select pg_current_xact_id()")
+        await project(late, link(one, 1))
+        await project(early, link(other, 1))
+        await early.execute("commit; begin")
+        for _ in range(2):
+            xid = await stream._changed_since(xid)
+            news.append(stream._changes[1])
+    xid = await stream._changed_since(xid)
+    assert [*news, stream._changes[1]] == [1, 1, 2]
 
 
 async def test_nobody_hears_another_organization(

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import asyncpg
 import structlog
 
 from llegada.messaging.transaction import database_away
@@ -14,7 +15,9 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Clockwork:
-    """One piece of periodic work of a service. `work` raises what is a bug; a database that is away is waited for."""
+    """One piece of periodic work of a service. `work` raises what is a bug; a database that is away is waited for,
+    and a statement that took too long is tried again.
+    """
 
     service: str
     name: str
@@ -27,6 +30,8 @@ class Clockwork:
             try:
                 await self.work()
                 metrics.PERIODIC.labels(service=self.service, work=self.name).set_to_current_time()
+            except asyncpg.QueryCanceledError as error:
+                log.warning("statement_cancelled", work=self.name, error=str(error))
             except Exception as error:
                 if not database_away(error):
                     raise

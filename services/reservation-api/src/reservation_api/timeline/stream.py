@@ -23,9 +23,11 @@ _PAGE = 500
 
 _HERE = "select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as xid, 0::bigint as id"
 _WHOSE = """
-select organization_id, max(id) as id from timeline
-where xid >= $1::bigint::text::xid8 and xid < pg_snapshot_xmin(pg_current_snapshot()) group by organization_id
+select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as xid,
+       array(select distinct organization_id from timeline where xid >= $1::bigint::text::xid8
+             and xid < pg_snapshot_xmin(pg_current_snapshot())) as organizations
 """
+"""Where the next look begins, and whose entries became visible: of one snapshot, so that each is seen by one look."""
 _AFTER = """
 select t.xid::text::bigint as xid, t.id, t.reservation_id, t.type, t.source, t.happened_at, t.summary,
        r.status, r.processing_status
@@ -61,7 +63,7 @@ class Stream:
         self._database = database
         self._listening: Counter[int] = Counter()
         self._news = asyncio.Condition()
-        self._seen: dict[int, int] = {}
+        self._changes: Counter[int] = Counter()
         self._looking: asyncio.Task[None] | None = None
 
     async def entries(
@@ -76,7 +78,7 @@ class Stream:
             if self._looking is None or self._looking.done():
                 self._looking = asyncio.create_task(self._look(here.xid, stopping))
             while not stopping.is_set():
-                seen = self._seen.get(organization_id)
+                seen = self._changes[organization_id]
                 async with part.transaction(organization_id) as tx:
                     rows = await tx.fetch(_AFTER, organization_id, reservation_id, at.xid, at.id, _PAGE)
                 for row in rows:
@@ -87,29 +89,34 @@ class Stream:
         finally:
             self._listening[organization_id] -= 1
 
-    async def _wait(self, organization_id: int, seen: int | None, stopping: asyncio.Event) -> None:
+    async def _wait(self, organization_id: int, seen: int, stopping: asyncio.Event) -> None:
         """Until there is something that was not there when `seen` was read."""
         async with self._news:
-            await self._news.wait_for(lambda: self._seen.get(organization_id) != seen or stopping.is_set())
+            await self._news.wait_for(lambda: self._changes[organization_id] != seen or stopping.is_set())
 
     async def _look(self, xid: int, stopping: asyncio.Event) -> None:
         """Wake listeners of what became visible since `xid`, while there are any; one query for all of them."""
         while self._listening.total() and not stopping.is_set():
             try:
-                here = await self._here()
-                async with self._database.connection() as connection:
-                    rows = await connection.fetch(_WHOSE, xid)
-                xid = here.xid
-                self._seen.update({row["organization_id"]: row["id"] for row in rows})
+                xid = await self._changed_since(xid)
             except Exception as error:
-                if not database_away(error):
-                    raise
-                log.warning("database_away", error=type(error).__name__)
+                if database_away(error):
+                    log.warning("database_away", error=type(error).__name__)
+                else:
+                    log.exception("stream_not_read")
             async with self._news:
                 self._news.notify_all()
             await asyncio.sleep(INTERVAL)
         async with self._news:
             self._news.notify_all()
+
+    async def _changed_since(self, xid: int) -> int:
+        """Count a change for everybody whose entries became visible; returns where the next look begins."""
+        row = await self._database.fetchrow(_WHOSE, xid)
+        assert row is not None  # the statement always has one row
+        self._changes.update(row["organizations"])
+        following: int = row["xid"]
+        return following
 
     async def _here(self) -> Place:
         row = await self._database.fetchrow(_HERE)
