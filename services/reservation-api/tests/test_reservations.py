@@ -12,6 +12,8 @@ import pytest
 
 from llegada.messaging.transaction import Database
 from llegada.testing.plugin import EngineAs
+from reservation_api.problems import Conflict
+from reservation_api.reservations.store import earlier, forget_answers
 
 Token = Callable[..., str]
 
@@ -207,6 +209,28 @@ async def test_one_key_is_one_reservation_however_often_and_at_once(
     assert await stored(database) == (1, 1)
     other = await client.post("/api/reservations", json={**GOOD, "amount": 1}, headers=headers)
     assert other.status_code == 409
+
+
+async def test_an_answer_is_forgotten_after_thirty_days_and_its_key_is_new(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    for key in ("old", "young"):
+        await client.post("/api/reservations", json=GOOD, headers={"Idempotency-Key": key})
+    async with database.connection() as connection:
+        await connection.execute(
+            "update idempotency_keys set created_at = now() - interval '31 days' where key = 'old'"
+        )
+    await forget_answers(database)
+    again = [
+        await client.post("/api/reservations", json=GOOD, headers={"Idempotency-Key": key}) for key in ("old", "young")
+    ]
+    assert ["idempotency-replayed" in answer.headers for answer in again] == [False, True]
+
+
+async def test_an_answer_that_is_forgotten_while_it_is_asked_for_is_a_conflict(database: Database) -> None:
+    async with database.transaction() as tx:
+        with pytest.raises(Conflict, match="send the request again"):
+            await earlier(tx, 1, "gone")
 
 
 async def test_lists_are_filtered_and_paged(client: httpx.AsyncClient) -> None:

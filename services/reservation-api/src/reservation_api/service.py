@@ -12,6 +12,7 @@ from reservation_api.app import create_app
 from reservation_api.documents.archive import Bucket
 from reservation_api.operations.business import measure
 from reservation_api.operations.promises import Promises
+from reservation_api.reservations.store import forget_answers
 from reservation_api.schedule.clock import invite_late_arrivals
 from reservation_api.schedule.synthetic import synthesize
 from reservation_api.statements.clock import order_statements
@@ -79,6 +80,10 @@ async def _synthesize(settings: Settings, resources: Resources, _handlers: Proje
         await synthesize(resources.database, organization, settings.frontend_url.rstrip("/"))
 
 
+async def _forget(_settings: Settings, resources: Resources, _handlers: Projection) -> None:
+    await forget_answers(resources.database)
+
+
 service = Service(
     "reservation-api",
     Settings,
@@ -92,5 +97,6 @@ service = Service(
         Periodic("business", 30, _measure),
         Periodic("synthetic-reservation", 5, _synthesize),
         Periodic("monthly-statements", 60, _statements),
+        Periodic("forget-answers", 60, _forget),
     ),
 )

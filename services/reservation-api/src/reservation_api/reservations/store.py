@@ -12,9 +12,10 @@ import asyncpg
 from llegada.events.reservation import INVITATION
 from llegada.events.types import Channel, Contact
 from llegada.messaging import outbox
-from llegada.messaging.transaction import Transaction, containing
+from llegada.messaging.transaction import Database, Transaction, containing
 from reservation_api.organizations.schemas import StaySettings
 from reservation_api.organizations.store import Organization
+from reservation_api.problems import Conflict
 from reservation_api.reservations.stay import Held, Outcome
 from reservation_api.timeline.steps import Step, Steps, document, processing_status
 from reservation_api.timeline.steps import shown as shown_steps
@@ -82,6 +83,14 @@ on conflict (organization_id, key) do nothing returning true
 """
 _KEEP_ANSWER = "update idempotency_keys set answer = $3 where organization_id = $1 and key = $2"
 _KEY = "select request_hash, answer from idempotency_keys where organization_id = $1 and key = $2"
+KEPT_DAYS = 30
+"""An answer that is given again under its Idempotency-Key; afterwards the key is a new one."""
+_FORGET = f"""
+delete from idempotency_keys where (organization_id, key) in (
+    select organization_id, key from idempotency_keys where created_at < now() - interval '{KEPT_DAYS} days'
+    order by created_at limit 1000 for update skip locked
+)
+"""
 
 
 @dataclass(frozen=True)
@@ -175,9 +184,10 @@ async def opening(tx: Transaction, organization_id: int, key: str | None, reques
 
 
 async def earlier(tx: Transaction, organization_id: int, key: str) -> Earlier:
-    """The request that used the key before."""
+    """The request that used the key before. Raises Conflict where it was forgotten since the caller met it."""
     row = await tx.fetchrow(_KEY, organization_id, key)
-    assert row is not None  # `opening` met it, and keys are not deleted
+    if row is None:
+        raise Conflict(f"what this Idempotency-Key gave {KEPT_DAYS} days ago is forgotten; send the request again")
     return Earlier(row["request_hash"], row["answer"])
 
 
@@ -219,6 +229,12 @@ async def add(
 async def take_key(tx: Transaction, organization_id: int, key: str, request_hash: bytes) -> bool:
     """Take the Idempotency-Key for this transaction; False if another request had it. Waits for one under way."""
     return bool(await tx.fetchval(_TAKE_KEY, organization_id, key, request_hash))
+
+
+async def forget_answers(database: Database) -> None:
+    """A thousand of the oldest answers that nobody asks for any more: they hold guests' data."""
+    async with database.transaction() as tx:
+        await tx.execute(_FORGET)
 
 
 async def keep_answer(tx: Transaction, organization_id: int, key: str, answer: dict[str, Any]) -> None:
