@@ -74,6 +74,19 @@ def test_a_body_that_is_too_large_is_refused_at_the_gate(outside: httpx.Client) 
     assert answer.json()["success"] is False
 
 
+def test_an_import_that_the_api_takes_passes_the_gate_and_the_inner_listener(desk: Desk) -> None:
+    """What answers is the API: the number is nobody's."""
+    assert desk.system.gateway is not None
+    day = {"userId": 1_000_000, "clientId": "c" * 100, "clientName": "n" * 200, "date": "2026-11-02", "minutes": 60}
+    times = [{"externalId": str(number), **day} for number in range(2000)]
+    headers = {"Authorization": f"Bearer {desk.system.admin_token}"}
+    for address in (desk.system.gateway.url, desk.system.gateway.maintenance):
+        url = f"{address}/api/work-times"
+        answer = httpx.post(url, json={"workTimes": times}, headers=headers, timeout=60, trust_env=False)
+        assert answer.status_code == 422, answer.text
+        assert "nobody of the organization" in answer.text
+
+
 @pytest.mark.parametrize("path", ["/metrics", "/health/ready", "/health/live", "/", "/api/admin/queue/stats"])
 def test_what_is_not_for_the_outside_is_not_there(desk: Desk, path: str) -> None:
     assert desk.system.gateway is not None
