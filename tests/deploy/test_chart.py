@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from llegada.messaging.rights import OPERATORS_USER, TOPOLOGY_USER
 from llegada.runtime.cli import _parser
@@ -277,6 +278,11 @@ def test_compose_is_valid(tmp_path: Path) -> None:
     check = "import sys, compose_spec\nfor path in sys.argv[1:]: compose_spec.PyCompose.from_yaml(open(path).read())"
     done = subprocess.run([str(deploy.PYTHON), "-c", check, *files], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_gateway_starts_anew_with_the_api_whose_address_it_asked_for() -> None:
+    gateway = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]["gateway"]
+    assert gateway["depends_on"]["reservation-api"] == {"condition": "service_started", "restart": True}
 
 
 def test_a_packaged_chart_renders_by_itself(tmp_path: Path) -> None:
