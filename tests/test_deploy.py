@@ -9,6 +9,7 @@ import yaml
 from llegada.messaging.envelope import Lane
 from llegada.messaging.topology import queue_name
 from llegada.runtime.discovery import installed
+from llegada.runtime.settings import RuntimeSettings
 from llegada_dev import deploy, settings_table
 
 GENERATED = {
@@ -46,3 +47,11 @@ def test_no_deployment_file_holds_a_secret() -> None:
     for name, own in yaml.safe_load(deploy.compose_services())["services"].items():
         for secret in secret_settings(deploy.services()[name]):
             assert own["environment"][secret] is None
+
+
+def test_every_setting_of_a_process_reaches_its_container() -> None:
+    """What stands in deploy/.env is handed on by name, or filled in."""
+    wanted = set(settings_table.variables(RuntimeSettings)) - deploy.IMAGES_OWN
+    for name, own in yaml.safe_load(deploy.compose_services())["services"].items():
+        assert wanted <= set(own["environment"]), name
+        assert not deploy.IMAGES_OWN & set(own["environment"])

@@ -15,9 +15,10 @@ from typing import Any
 import yaml
 
 from llegada.runtime.discovery import installed
+from llegada.runtime.settings import RuntimeSettings
 from llegada_dev.cluster import ROOT
 from llegada_dev.server import StartFailed
-from llegada_dev.settings_table import of_service
+from llegada_dev.settings_table import of_service, variables
 
 CHART = ROOT / "deploy/helm/llegada"
 TOOLS = ROOT / ".tools/deploy"
@@ -92,6 +93,8 @@ def package(target: Path) -> Path:
 
 
 COMPOSE_SERVICES = ROOT / "deploy/compose.services.yaml"
+IMAGES_OWN = {"HOST", "PORT"}
+"""The image says them; a shell has a HOST of its own, which Compose would hand on."""
 _HEADER = "# Written by `make schemas` from services/*/deploy.yaml. Do not edit: tests/test_deploy.py compares.\n"
 
 
@@ -99,18 +102,19 @@ def compose_services() -> str:
     """One entry per service; what it needs around it stands in deploy/compose.yaml."""
     made: dict[str, Any] = {}
     for name, own in services().items():
-        variables: dict[str, str | None] = {
+        given: dict[str, str | None] = {
             "DATABASE_URL": "postgresql://llegada:${DATABASE_PASSWORD:?not in deploy/.env}@database:5432/llegada",
             "AMQP_URL": "amqp://llegada:${BROKER_PASSWORD:?not in deploy/.env}@broker:5672/",
             "QUEUE_ENABLED": "${QUEUE_ENABLED:-true}" if own.get("answersRequests") else "true",
             "LOG_LEVEL": "${LOG_LEVEL:-INFO}",
         }
         if own.get("answersRequests"):
-            variables["RABBITMQ_MANAGEMENT_URL"] = "http://llegada:${BROKER_PASSWORD}@broker:15672"
+            given["RABBITMQ_MANAGEMENT_URL"] = "http://llegada:${BROKER_PASSWORD}@broker:15672"
         # Without a value: handed on from deploy/.env where it stands there. The API may have to work for everybody.
         theirs = installed() if own.get("answersRequests") else [name]
-        variables |= dict.fromkeys(variable for one in theirs for variable in of_service(one))
-        variables |= own.get("settings", {})
+        handed = [*variables(RuntimeSettings), *(variable for one in theirs for variable in of_service(one))]
+        given |= dict.fromkeys(name for name in handed if name not in given and name not in IMAGES_OWN)
+        given |= own.get("settings", {})
         made[name] = {
             "image": "llegada:${LLEGADA_TAG:-latest}",
             "command": ["run", name],
@@ -121,6 +125,6 @@ def compose_services() -> str:
             "stop_grace_period": "60s",
             "restart": "unless-stopped",
             "depends_on": {"prepare": {"condition": "service_completed_successfully"}},
-            "environment": variables,
+            "environment": given,
         }
     return _HEADER + yaml.safe_dump({"services": made}, sort_keys=True, width=120)
