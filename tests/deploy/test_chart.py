@@ -232,6 +232,30 @@ def test_the_release_lets_the_api_act_for_all_only_with_the_queue_switched_off(r
     assert ("--embedded" in migrates) == (rendered.name == "switched-off")
 
 
+@pytest.mark.parametrize("pools_of_the_api", [2, len(SERVICES) + 1], ids=["queue on", "queue off"])
+def test_the_database_has_a_connection_for_every_pool_of_the_most_replicas(
+    rendered: Rendered, pools_of_the_api: int
+) -> None:
+    """One pod more of each while it is replaced (maxSurge 1), and two connections each besides (sizing.md).
+
+    With the queue off the API has a pool for every schema, and one for people.
+    """
+    clusters = [one for one in rendered.objects if one["apiVersion"].startswith("postgresql.cnpg.io")]
+    most = {
+        one["spec"]["scaleTargetRef"]["name"]: one["spec"].get("maxReplicas") or one["spec"].get("maxReplicaCount")
+        for kind in ("ScaledObject", "HorizontalPodAutoscaler")
+        for one in rendered.of(kind)
+    }
+    wanted = 0
+    for one in rendered.of("Deployment"):
+        pods = 1 + (most.get(one["metadata"]["name"]) or one["spec"]["replicas"])
+        pools = pools_of_the_api if SERVICES[service_of(one)].keeps_dead_letters else 1
+        wanted += pods * (pools * int(environment(one)["DATABASE_POOL"]["value"]) + 2)
+    for cluster in clusters:
+        reserved = 5  # the operator's own, and PostgreSQL's for superusers
+        assert wanted + reserved <= int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])
+
+
 def test_the_guide_names_every_secret_that_the_chart_reads(rendered: Rendered) -> None:
     guide = (ROOT / "docs/operations/install.md").read_text()
     for name in re.findall(
