@@ -256,6 +256,19 @@ def test_the_database_has_a_connection_for_every_pool_of_the_most_replicas(
         assert wanted + reserved <= int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])
 
 
+def test_who_does_everybodys_work_has_the_memory_for_a_statement(rendered: Rendered) -> None:
+    found = {service_of(one): one for one in rendered.of("Deployment")}
+    limits = {name: container(one)["resources"]["limits"]["memory"] for name, one in found.items()}
+    documents = environment(found["reservation-api"]).get("BACKOFFICE_WORKER_PARALLEL_DOCUMENTS")
+    if rendered.name == "switched-off":
+        assert limits["reservation-api"] == limits["backoffice-worker"] == "1536Mi"
+        assert documents is not None
+        assert documents["value"] == "1"
+    else:
+        assert limits["reservation-api"] != limits["backoffice-worker"]
+        assert documents is None
+
+
 def test_the_guide_names_every_secret_that_the_chart_reads(rendered: Rendered) -> None:
     guide = (ROOT / "docs/operations/install.md").read_text()
     for name in re.findall(

@@ -82,6 +82,23 @@ app.kubernetes.io/name: {{ .service }}
 {{- if or (not .Values.queueEnabled) .Values.database.embeddedRights }}yes{{ end }}
 {{- end -}}
 
+{{/* Of a service's container. Who does everybody's work, statements included, may have the memory of the one that has most.
+Dict: root, own. */}}
+{{- define "llegada.resources" -}}
+{{- $chosen := .own.resources | default .root.Values.resources -}}
+{{- if and (not .root.Values.queueEnabled) .own.answersRequests -}}
+{{- $most := 0 -}}
+{{- range $other, $its := .root.Values.services -}}
+{{- $resources := $its.resources | default $.root.Values.resources -}}
+{{- $limit := dig "limits" "memory" "" $resources | toString -}}
+{{- $mebibytes := regexFind "^[0-9]+" $limit | int -}}
+{{- if hasPrefix "G" (trimAll "0123456789" $limit) }}{{ $mebibytes = mul 1024 $mebibytes | int }}{{ end -}}
+{{- if gt $mebibytes $most }}{{ $most = $mebibytes }}{{ $chosen = $resources }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $chosen -}}
+{{- end -}}
+
 {{- define "llegada.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 10001
