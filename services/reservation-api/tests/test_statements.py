@@ -303,6 +303,51 @@ async def test_it_is_sent_once_the_mail_server_took_it_and_then_archived(
     assert (await client.post(f"{path}/regenerate")).status_code == 409
 
 
+def mail_failed(order: StatementMailRequested) -> JobFailed:
+    known = {"organization_id": 1, "job": "notification-worker.send-statement", "cause_type": order.type}
+    more = {"cause_item": order.item, "attempt": 1, "attempts": 8, "error_class": "permanent", "advice": "Mend it."}
+    return JobFailed.model_validate({**known, **more, "reason": "550 no such mailbox"})
+
+
+async def test_while_its_mail_is_on_its_way_it_is_not_sent_again(client: httpx.AsyncClient, database: Database) -> None:
+    user = await person(client, recipientEmail="rechnung@example.ch", autoSend=True)
+    await take_in(client, work(user, "w1"))
+    [result] = await run(client)
+    [(_, event)] = await requested(database)
+    mail = await project(database, ready(event))
+    assert mail is not None
+    path = f"/api/statements/{result['statementId']}"
+    assert (await client.get(path)).json()["data"]["mailState"] == "waiting"
+    refused = await client.post(f"{path}/send")
+    assert (refused.status_code, "on its way by e-mail" in refused.json()["detail"]) == (409, True)
+    await project(database, mailed(mail))
+    assert (await client.get(path)).json()["data"]["mailState"] == "sent"
+    again = await asyncio.gather(*(client.post(f"{path}/send") for _ in range(3)))
+    assert sorted(answer.status_code for answer in again) == [200, 409, 409]
+    assert [order.intent for order in await mails(database)] == [2]
+
+
+async def test_a_mail_that_failed_says_why_and_may_be_sent_again(client: httpx.AsyncClient, database: Database) -> None:
+    path = f"/api/statements/{await generated(client, database, recipientEmail='rechnung@example.ch')}"
+
+    async def mail() -> tuple[str, str | None, str | None]:
+        shown = (await client.get(path)).json()["data"]
+        return shown["mailState"], shown["mailReason"], shown["mailAdvice"]
+
+    await client.post(f"{path}/send")
+    [first_order] = await mails(database)
+    await project(database, mail_failed(first_order))
+    assert await mail() == ("failed", "550 no such mailbox", "Mend it.")
+    assert (await client.post(f"{path}/send")).status_code == 200
+    assert await mail() == ("waiting", None, None)
+    _, second_order = await mails(database)
+    await project(database, mail_failed(first_order))
+    assert await mail() == ("waiting", None, None), "a late word of the first mail"
+    await project(database, mailed(second_order))
+    await project(database, mail_failed(second_order))
+    assert await mail() == ("sent", None, None), "after a replay, told in another order"
+
+
 async def test_a_late_mail_of_an_older_edition_does_not_send_the_new_one(
     client: httpx.AsyncClient, database: Database
 ) -> None:
@@ -316,6 +361,10 @@ async def test_a_late_mail_of_an_older_edition_does_not_send_the_new_one(
     await project(database, mailed(late))
     shown = (await client.get(path)).json()["data"]
     assert (shown["edition"], shown["status"], shown["sentTo"], shown["sentAt"]) == (2, "generated", None, None)
+    assert shown["mailState"] is None
+    await project(database, mail_failed(late))
+    assert (await client.get(path)).json()["data"]["mailState"] is None
+    assert (await client.post(f"{path}/send")).status_code == 200
 
 
 async def test_it_leaves_by_itself_once_where_the_settings_say_so(

@@ -91,6 +91,10 @@ class StatementMailRequested(StatementEvent):
     period_end: date
     file: File
 
+    @property
+    def item(self) -> str:
+        return f"{self.statement_id}/{self.edition}/{self.intent}"
+
 
 class StatementMailed(StatementEvent):
     """The mail server took it. Published by notification-worker."""

@@ -67,7 +67,7 @@ async def order_anew(tx: Transaction, person: Person, held: asyncpg.Record, toda
     period = Period(held["period_start"], held["period_end"])
     work = await store.open_work(tx, person.organization_id, person.id, period.end, held["id"])
     edition = held["edition"] + 1
-    await store.change(tx, person.organization_id, held["id"], edition=edition, status="requested")
+    await store.change(tx, person.organization_id, held["id"], edition=edition, status="requested", **store.NO_MAIL)
     event = await _edition(tx, person, held["id"], held["number"], edition, period, work, today, actor)
     return Ordered("requested", held["id"], event)
 

@@ -147,17 +147,24 @@ async def send(
     part: TheParts,
     wanted: Annotated[Sending, Body(default_factory=Sending)],
 ) -> dict[str, Any]:
-    """Send the newest edition by e-mail; the statement is `sent` once the mail server has taken it."""
+    """Send the newest edition by e-mail; the statement is `sent` once the mail server has taken it. Until then, or
+    until `mailState` is `failed`, it is not sent again.
+    """
     async with part.transaction(staff.organization) as tx:
         known = await _seen(tx, staff, statement_id)
         person = await _person(tx, staff, known["user_id"])  # locked first, as everywhere
         held = await _held(tx, staff, statement_id)
         if held["status"] not in ("generated", "sent"):
             raise Conflict(f"statement {held['number']} is {held['status']}; only a generated one can be sent")
+        if held["mail_state"] == "waiting":
+            raise Conflict(
+                f"statement {held['number']} is on its way by e-mail; it can be sent again once that has left or failed"
+            )
         recipient = wanted.recipient_email or person.billing.recipient_email
         if recipient is None:
             raise Invalid("recipientEmail: neither this request nor the person's settings name one")
-        await store.change(tx, staff.organization, statement_id, mail_intent=held["mail_intent"] + 1)
+        mail = {**store.NO_MAIL, "mail_state": "waiting", "mail_intent": held["mail_intent"] + 1}
+        await store.change(tx, staff.organization, statement_id, **mail)
         event = await _mail(tx, staff, held, person, recipient)
         await _audit(request, tx, staff, "statement.send", statement_id)
         ids = await tell(tx, request, part, [event])

@@ -6,7 +6,7 @@ import asyncpg
 
 
 def shown(row: asyncpg.Record, *, lines: bool = False) -> dict[str, Any]:
-    """`totalAmount`: minor units of `currency`."""
+    """`totalAmount`: minor units of `currency`. `mailState`: of this edition's last e-mail; `sentTo`: of any one's."""
     found = {
         "id": row["id"],
         "number": row["number"],
@@ -29,6 +29,9 @@ def shown(row: asyncpg.Record, *, lines: bool = False) -> dict[str, Any]:
         "sha256": row["sha256"],
         "reason": row["reason"],
         "advice": row["advice"],
+        "mailState": row["mail_state"],
+        "mailReason": row["mail_reason"],
+        "mailAdvice": row["mail_advice"],
         "sentTo": row["sent_to"],
         "sentAt": row["sent_at"] and row["sent_at"].isoformat(),
         "createdAt": row["created_at"].isoformat(),

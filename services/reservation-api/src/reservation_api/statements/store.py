@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 import asyncpg
 
+from llegada.events.job import JobFailed
 from llegada.events.statement import StatementMailed, StatementMailRequested, StatementReady
 from llegada.messaging.transaction import Transaction
 from reservation_api import pages
@@ -69,8 +70,9 @@ values ($1, $2, $3, $4, $5, $6, $7, $8)
 _BILL = "update work_times set statement_id = $2 where organization_id = $1 and id = any($3::bigint[])"
 _COLUMNS = """
 s.id, s.number, s.user_id, u.name as consultant, u.person, s.month, s.period_start, s.period_end, s.edition, s.status,
-s.sent_to, s.sent_at, s.created_at, s.mail_intent, e.recipient, e.language, e.currency, e.hourly_rate, e.lines,
-e.minutes, e.consultations, e.carried_minutes, e.amount, d.reason, d.advice, d.sha256, d.pages
+s.sent_to, s.sent_at, s.created_at, s.mail_intent, s.mail_state, s.mail_reason, s.mail_advice, e.recipient, e.language,
+e.currency, e.hourly_rate, e.lines, e.minutes, e.consultations, e.carried_minutes, e.amount, d.reason, d.advice,
+d.sha256, d.pages
 """
 _FROM = """
 from statements s join users u on u.id = s.user_id
@@ -102,7 +104,7 @@ update statements set status = 'generated'
 where organization_id = $1 and id = $2 and edition = $3 and status in ('requested', 'failed') returning true
 """
 _AUTO_SEND = """
-update statements s set mail_intent = s.mail_intent + 1
+update statements s set mail_intent = s.mail_intent + 1, mail_state = 'waiting'
 from users u, statement_editions e, organizations o
 where s.organization_id = $1 and s.id = $2 and u.id = s.user_id and o.organization_id = s.organization_id
   and e.statement_id = s.id and e.edition = s.edition
@@ -114,10 +116,18 @@ _FAILED = """
 update statements set status = 'failed'
 where organization_id = $1 and id = $2 and edition = $3 and status = 'requested'
 """
+NO_MAIL = {"mail_state": None, "mail_reason": None, "mail_advice": None}
 _MAILED = """
 update statements set status = case when status = 'generated' then 'sent' else status end, sent_to = $4,
-                      sent_at = greatest(sent_at, $5)
+                      sent_at = greatest(sent_at, $5),
+                      mail_state = case when mail_intent = $6 then 'sent' else mail_state end,
+                      mail_reason = case when mail_intent = $6 then null else mail_reason end,
+                      mail_advice = case when mail_intent = $6 then null else mail_advice end
 where organization_id = $1 and id = $2 and edition = $3
+"""
+_MAIL_FAILED = """
+update statements set mail_state = 'failed', mail_reason = $5, mail_advice = $6
+where organization_id = $1 and id = $2 and edition = $3 and mail_intent = $4 and mail_state <> 'sent'
 """
 _RUNS = """
 select r.user_id, u.name, r.month, r.outcome, r.statement_id, r.began_at, count(*) over () as total
@@ -232,8 +242,11 @@ async def take(
                 if await tx.fetchval(_READY, *key, lines, *counts, event.amount) and event.edition == 1:
                     mails |= await _auto_send(tx, event)
             case StatementMailed():
-                to: tuple[str, datetime] = event.recipient, event.sent_at
-                await tx.execute(_MAILED, event.organization_id, event.statement_id, event.edition, *to)
+                key = event.organization_id, event.statement_id, event.edition
+                await tx.execute(_MAILED, *key, event.recipient, event.sent_at, event.intent)
+            case JobFailed() if event.cause_type == StatementMailRequested.type and event.cause_item is not None:
+                mail = [int(number) for number in event.cause_item.split("/")]
+                await tx.execute(_MAIL_FAILED, event.organization_id, *mail, event.reason, event.advice)
     for document in failed:
         kind, _, number = document.subject.partition("/")
         if kind == "statement":
