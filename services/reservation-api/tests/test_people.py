@@ -11,8 +11,10 @@ import pytest
 
 from llegada.events.event import Event
 from llegada.events.file import File
+from llegada.events.job import JobFailed
 from llegada.events.person import ContractChanged, DocumentReady, DocumentRequested, LifecycleChanged, LifecycleCreated
-from llegada.messaging.envelope import Lane, first
+from llegada.messaging.envelope import Lane, caused, first
+from llegada.messaging.failures import Transient
 from llegada.messaging.subscription import Delivered
 from llegada.messaging.transaction import Database
 from reservation_api.timeline.projection import Projection
@@ -39,6 +41,13 @@ def lifecycle(user: int, revision: int, **changes: Any) -> LifecycleCreated | Li
     known = {"organization_id": 1, "user_id": user, "revision": revision, "status": "onboarding", "progress": 14}
     more = {"steps": {"arl": {"status": "registered"}}, "what": f"step {revision}", "by": "admin"}
     return kind.model_validate({**known, **more, **changes})
+
+
+def certificate(user: int) -> DocumentRequested:
+    employment = {"position": "Recepcionista", "starts_on": date(2026, 1, 1)}
+    about = {"name": "Luz", "employer": "Hostal", "employment": employment, "issued_on": date(2026, 12, 31)}
+    known = {"organization_id": 1, "user_id": user, "key": uuid4(), "kind": "certificate", **about}
+    return DocumentRequested.model_validate(known)
 
 
 async def told(database: Database, kind: str) -> int:
@@ -161,12 +170,54 @@ async def test_a_certificate_that_the_worker_orders_is_listed_as_well(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     user = await create(client)
-    employment = {"position": "Recepcionista", "starts_on": date(2026, 1, 1)}
-    about = {"name": "Luz", "employer": "Hostal", "employment": employment, "issued_on": date(2026, 12, 31)}
-    known = {"organization_id": 1, "user_id": user, "key": uuid4(), "kind": "certificate", **about}
-    await project(database, DocumentRequested.model_validate(known))
+    await project(database, certificate(user))
     [listed] = (await client.get(f"/api/users/{user}/documents")).json()["data"]
     assert listed["state"] == "requested"
+
+
+async def test_a_certificate_that_failed_has_failed_whichever_is_told_first(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    user = await create(client)
+    ordered = certificate(user)
+    envelope = first(ordered, source="tests", correlation_id="1", lane=Lane.BULK, traceparent=None)
+    told = JobFailed.model_validate(
+        {
+            "organization_id": 1,
+            "job": "backoffice-worker.write-document",
+            "cause_type": ordered.type,
+            "reason": "no letter for U+6F22",
+            "attempt": 1,
+            "attempts": 3,
+            "error_class": "permanent",
+        }
+    )
+    failed = Delivered[Event](told, caused(told, envelope, subscriber="tests", source="tests", ordinal="0"))
+    with pytest.raises(Transient):
+        async with database.transaction() as tx:
+            await Projection().project([failed], tx)
+    async with database.transaction() as tx:
+        await Projection().project([failed, Delivered(ordered, envelope)], tx)
+    [listed] = (await client.get(f"/api/users/{user}/documents")).json()["data"]
+    assert (listed["state"], listed["reason"]) == ("failed", "no letter for U+6F22")
+
+
+async def test_a_certificate_that_is_ready_stays_so_whatever_is_told_late(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    user = await create(client)
+    ordered = certificate(user)
+    envelope = first(ordered, source="tests", correlation_id="1", lane=Lane.BULK, traceparent=None)
+    known = {"organization_id": 1, "user_id": user, "key": ordered.key, "kind": "certificate"}
+    made = DocumentReady.model_validate({**known, "file": File.of("c.pdf", b"%PDF-1.7", 1)})
+    about = {"organization_id": 1, "job": "w.d", "cause_type": ordered.type, "reason": "r", "attempt": 1}
+    told = JobFailed.model_validate({**about, "attempts": 3, "error_class": "permanent"})
+    for event in (made, told, ordered):
+        late = envelope if event is ordered else caused(event, envelope, subscriber="t", source="t", ordinal="0")
+        async with database.transaction() as tx:
+            await Projection().project([Delivered(event, late)], tx)
+    [listed] = (await client.get(f"/api/users/{user}/documents")).json()["data"]
+    assert (listed["state"], listed["reason"]) == ("ready", None)
 
 
 @pytest.mark.parametrize(

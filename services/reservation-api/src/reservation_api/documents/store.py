@@ -12,6 +12,7 @@ from llegada.events.job import JobFailed
 from llegada.events.person import DocumentReady, DocumentRequested
 from llegada.events.statement import StatementReady
 from llegada.messaging.envelope import Envelope
+from llegada.messaging.failures import OURS, Transient
 from llegada.messaging.transaction import Transaction
 
 _ORDER = """
@@ -32,6 +33,7 @@ _FAIL = """
 update documents set state = 'failed', reason = $2, advice = $3
 where request_id = $1 and state <> 'ready' returning organization_id, subject, key
 """
+_ORDERED = "select true from documents where request_id = $1"
 _ONE = """
 select state, reason, name, media_type, sha256, pages, content, stored_at from documents
 where organization_id = $1 and subject = $2 and key = $3
@@ -57,9 +59,12 @@ async def order(tx: Transaction, organization_id: int, subject: str, key: str, k
 
 
 async def take(tx: Transaction, events: Sequence[tuple[Envelope, object]]) -> list[Failed]:
-    """What the worker says about documents; returns those that have failed."""
+    """What the worker says about documents; returns those that have failed.
+
+    Raises Transient where a document that the worker ordered has failed, and its order is not here yet.
+    """
     failed: list[Failed] = []
-    for envelope, event in events:
+    for envelope, event in sorted(events, key=lambda entry: not isinstance(entry[1], DocumentRequested)):
         match event:
             case DocumentRequested():
                 await order(tx, event.organization_id, event.subject, str(event.key), event.kind, envelope.id)
@@ -69,7 +74,10 @@ async def take(tx: Transaction, events: Sequence[tuple[Envelope, object]]) -> li
                 key = str(event.edition)
                 await _ready(tx, event.organization_id, event.subject, key, "statement", event.file, envelope)
             case JobFailed():
-                rows = await tx.fetch(_FAIL, _cause(envelope), event.reason, event.advice)
+                cause = _cause(envelope)
+                rows = await tx.fetch(_FAIL, cause, event.reason, event.advice)
+                if not rows and event.cause_type == DocumentRequested.type and not await tx.fetchval(_ORDERED, cause):
+                    raise Transient(f"{OURS}has not stored the order of a failed document yet", code="order")
                 failed += [Failed(**dict(row)) for row in rows]
     return failed
 
@@ -103,5 +111,6 @@ async def _ready(
     tx: Transaction, organization_id: int, subject: str, key: str, kind: str, file: File, envelope: Envelope
 ) -> None:
     content = file.read() if file.stored_at is None else None
+    request = _cause(envelope) or envelope.id
     about = file.name, file.media_type, file.sha256, file.pages, content, file.stored_at
-    await tx.execute(_READY, organization_id, subject, key, kind, envelope.id, *about)
+    await tx.execute(_READY, organization_id, subject, key, kind, request, *about)
