@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "reservation_api_0013"
-down_revision = "reservation_api_0011"
+down_revision = "reservation_api_0012"
 branch_labels = None
 depends_on = None
 
