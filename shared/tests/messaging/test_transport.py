@@ -337,7 +337,7 @@ async def test_consumers_start_although_the_connection_is_cut_in_the_middle(
     worker.relay()
     await worker.publish(created())
     await eventually(lambda: done(worker))
-    assert worker.probe.seen == [1]
+    await eventually(lambda: worker.probe.seen == [1])
 
 
 @pytest.mark.parametrize("word", [RuntimeError("closed"), StopAsyncIteration()], ids=["closed", "in the handshake"])
