@@ -128,11 +128,11 @@ async def test_a_changed_contract_is_a_phase_with_its_tasks_and_ends_in_active(
     assert {task.key for task in more}.isdisjoint(task.key for task in tasks), "each change has tasks of its own"
     leaves = {"organization_id": 1, "user_id": 3, "exit_on": date(2027, 6, 30), "by": "admin", "started_at": NOW}
     await call(database, office.offboard, OffboardingStarted.model_validate(leaves))
-    assert await call(database, office.change_contract, contract(4)) == []
+    assert await call(database, office.change_contract, contract(4, position="Directora")) == []
     for step in OFFBOARDING:
         last = await call(database, office.record_step, recorded(step))
     [certificate] = [event for event in last if isinstance(event, DocumentRequested)]
-    assert certificate.employment.position == "Gerente", "the certificate says what was true at the end"
+    assert certificate.employment.position == "Directora", "a change that was told late is in the certificate"
 
 
 async def test_from_the_first_step_to_the_certificate(office: BackOffice, database: Database) -> None:

@@ -156,12 +156,14 @@ class BackOffice:
         return [created, *await self._make(tx, event.organization_id, cause, about, rules)]
 
     async def change_contract(self, event: ContractChanged, tx: Transaction) -> list[LifecycleChanged | TaskCreated]:
-        """The person's employment as it is now, and what a change of it asks for."""
+        """The person's employment as it is now, and what a change of it asks for; nothing more of who is leaving."""
         known = await self._employee(tx, event.organization_id, event.user_id)
-        lifecycle = lifecycles.change_contract(known.lifecycle)
-        if lifecycle is None or event.intent <= known.contract:
+        if event.intent <= known.contract:
             return []
         await self._store.change_contract(tx, event)
+        lifecycle = lifecycles.change_contract(known.lifecycle)
+        if lifecycle is None:
+            return []
         await self._store.move(tx, event.organization_id, event.user_id, lifecycle)
         what = f"contract changed from {event.effective_on}: {event.what}"
         changed = LifecycleChanged.model_validate({**_told(known.person, lifecycle), "what": what, "by": event.by})
