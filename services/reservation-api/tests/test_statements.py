@@ -85,6 +85,12 @@ def ready(event: StatementRequested, content: bytes = b"%PDF-1.7 statement") -> 
     return StatementReady.model_validate({"organization_id": event.organization_id, **known, **told, "file": file})
 
 
+def pdf_failed(event: StatementRequested) -> JobFailed:
+    known = {"organization_id": 1, "job": "backoffice-worker.write-statement", "cause_type": event.type}
+    more = {"attempt": 1, "attempts": 3, "error_class": "permanent"}
+    return JobFailed.model_validate({**known, **more, "reason": "no letter for U+6F22"})
+
+
 def mailed(order: StatementMailRequested) -> StatementMailed:
     names = {"organization_id", "statement_id", "edition", "number", "intent", "recipient"}
     told = {**order.model_dump(include=names), "provider_message_id": "m", "sent_at": datetime.now(UTC)}
@@ -123,6 +129,23 @@ async def test_an_import_may_be_repeated_and_what_is_billed_stays_as_it_is(
     assert sorted(entry.minutes for entry in event.entries) == [30, 90]
     listed = (await client.get("/api/work-times", params={"billed": True})).json()
     assert listed["meta"]["total"] == 2
+
+
+async def test_a_clients_name_is_mended_where_the_statement_has_failed(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    user = await person(client)
+    await take_in(client, work(user, "w1", clientName="漢"), work(user, "w2", clientName="漢"))
+    [result] = await run(client)
+    mended = work(user, "w1", clientName="Han"), work(user, "w2", clientName="Han", minutes=5)
+    assert (await take_in(client, *mended))["billed"] == ["w1", "w2"], "it may still be printed"
+    [(message_id, event)] = await requested(database)
+    await project(database, pdf_failed(event), message_id)
+    assert await take_in(client, *mended) == {"created": 0, "updated": 1, "unchanged": 0, "billed": ["w2"]}
+    assert (await take_in(client, work(user, "w2", clientName="Han")))["updated"] == 1
+    assert (await client.post(f"/api/statements/{result['statementId']}/regenerate")).status_code == 200
+    _, (_, again) = await requested(database)
+    assert [(entry.client_name, entry.minutes) for entry in again.entries] == [("Han", 90), ("Han", 90)]
 
 
 async def test_an_import_is_all_or_none(client: httpx.AsyncClient) -> None:
@@ -267,17 +290,7 @@ async def test_a_failed_pdf_says_why_and_a_replay_mends_it(client: httpx.AsyncCl
     await take_in(client, work(user, "w1"))
     [result] = await run(client)
     [(message_id, event)] = await requested(database)
-    failed = JobFailed.model_validate(
-        {
-            "organization_id": 1,
-            "job": "backoffice-worker.write-statement",
-            "cause_type": event.type,
-            "reason": "no letter for U+6F22",
-            "attempt": 1,
-            "attempts": 3,
-            "error_class": "permanent",
-        }
-    )
+    failed = pdf_failed(event)
     await project(database, failed, message_id)
     shown = (await client.get(f"/api/statements/{result['statementId']}")).json()["data"]
     assert (shown["status"], shown["reason"]) == ("failed", "no letter for U+6F22")

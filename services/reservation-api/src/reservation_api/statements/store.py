@@ -31,12 +31,21 @@ with new as (
           is distinct from (excluded.user_id, excluded.client_id, excluded.client_name, excluded.worked_on,
                             excluded.minutes, excluded.kind)
     returning xmax = 0 as created
+), renamed as (
+    update work_times w set client_name = n.client_name, imported_at = now()
+    from new n, statements s
+    where w.organization_id = $1 and w.external_id = n.external_id
+      and s.organization_id = $1 and s.id = w.statement_id and s.status = 'failed'
+      and w.client_name <> n.client_name
+      and (w.user_id, w.client_id, w.worked_on, w.minutes, w.kind)
+          is not distinct from (n.user_id, n.client_id, n.worked_on, n.minutes, n.kind)
+    returning w.external_id
 )
 select (select count(*) from stored where created) as created,
-       (select count(*) from stored where not created) as updated,
+       (select count(*) from stored where not created) + (select count(*) from renamed) as updated,
        (select array_agg(n.external_id order by n.external_id)
         from new n join work_times w on w.organization_id = $1 and w.external_id = n.external_id
-        where w.statement_id is not null
+        where w.statement_id is not null and w.external_id not in (select external_id from renamed)
           and (w.user_id, w.client_id, w.client_name, w.worked_on, w.minutes, w.kind)
               is distinct from (n.user_id, n.client_id, n.client_name, n.worked_on, n.minutes, n.kind)) as billed
 """
@@ -144,7 +153,9 @@ async def strangers(tx: Transaction, organization_id: int, users: Sequence[int])
 
 
 async def take_in(tx: Transaction, organization_id: int, work: Sequence[WorkTime]) -> asyncpg.Record:
-    """Store each once; what is on a statement already stays as it is, and is named if it was to be changed."""
+    """Store each once; what is on a statement already stays as it is, and is named if it was to be changed. Where that
+    statement has failed, a client may get another name: its letters may be why.
+    """
     row = await tx.fetchrow(
         _IMPORT,
         organization_id,

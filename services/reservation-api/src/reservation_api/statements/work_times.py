@@ -36,7 +36,8 @@ _SET_BILLING = "update users set billing = $3 where organization_id = $1 and id 
 @router.post("/api/work-times")
 async def take_in(request: Request, wanted: WorkTimes, staff: Admin, part: TheParts) -> dict[str, Any]:
     """Import up to 2000 work times, all or none. The same import again changes nothing; what is on a statement stays
-    as it is, and is named in `billed` where it was to be changed.
+    as it is, and is named in `billed` where it was to be changed. A client's name may change while the statement is
+    `failed`; then make that anew.
     """
     async with part.transaction(staff.organization) as tx:
         strangers = await store.strangers(tx, staff.organization, [w.user_id for w in wanted.work_times])
