@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -164,6 +165,34 @@ async def test_a_document_is_ordered_made_and_downloaded(client: httpx.AsyncClie
         await connection.execute("update documents set content = $1 where key = $2", b"%PDF-1.8", key)
     damaged = await client.get(f"/api/users/{user}/documents/{key}/pdf")
     assert (damaged.status_code, "damaged" in damaged.json()["detail"]) == (503, True)
+
+
+async def test_a_certificate_says_what_holds_and_a_contract_what_will(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    today = datetime.now(ZoneInfo("America/Bogota")).date()
+    user = await create(client, startsOn=str(today - timedelta(days=60)), salary=1_800_000)
+    path = f"/api/users/{user}"
+
+    async def ordered(kind: str) -> tuple[str, int]:
+        assert (await client.post(f"{path}/documents", json={"kind": kind})).status_code == 201
+        async with database.connection() as connection:
+            newest = "select body from outbox where type = 'document.requested' order by id desc limit 1"
+            told = DocumentRequested.model_validate_json(await connection.fetchval(newest)).employment
+        assert told.salary is not None
+        return told.position, told.salary.amount
+
+    for change in (
+        {"effectiveOn": str(today + timedelta(days=30)), "position": "Administradora"},
+        {"effectiveOn": str(today), "salary": 1_900_000},
+        {"effectiveOn": str(today + timedelta(days=60)), "salary": 2_400_000},
+    ):
+        assert (await client.post(f"{path}/contract-changes", json=change)).status_code == 201
+    assert await ordered("certificate") == ("Recepcionista", 1_900_000)
+    assert await ordered("contract") == ("Administradora", 2_400_000)
+    leaving = {"exitOn": str(today - timedelta(days=1))}
+    assert (await client.post(f"{path}/offboarding", json=leaving)).status_code == 200
+    assert await ordered("certificate") == ("Recepcionista", 1_800_000), "what held on the last day"
 
 
 async def test_a_certificate_that_the_worker_orders_is_listed_as_well(

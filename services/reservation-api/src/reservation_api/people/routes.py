@@ -29,6 +29,7 @@ from reservation_api.documents.download import ANSWERS, answer, find
 from reservation_api.edge import request_id
 from reservation_api.parts import Parts, parts
 from reservation_api.people import store
+from reservation_api.people.contract import holding
 from reservation_api.people.schemas import ContractChange, Leaving, NewDocument, NewUser, StepResult
 from reservation_api.people.show import PENDING, shown, shown_change, shown_document, shown_lifecycle
 from reservation_api.problems import Conflict, Invalid, NotFound, NotSetUp
@@ -136,7 +137,7 @@ async def change_contract(
     request: Request, user_id: Id, wanted: ContractChange, staff: Admin, part: TheParts
 ) -> dict[str, Any]:
     """Change the contract; amendment and social security become tasks, and the life cycle is in `contract_change`
-    until they are done. Certificates and contracts that are ordered from now on say what holds now.
+    until they are done. Contracts that are ordered from now on say it; certificates from `effectiveOn` on.
     """
     async with part.transaction(staff.organization) as tx:
         row = await _known(tx, staff, user_id, hold=True)
@@ -202,11 +203,18 @@ async def offboard(request: Request, user_id: Id, wanted: Leaving, staff: Admin,
 async def order_document(
     request: Request, user_id: Id, wanted: NewDocument, staff: Admin, part: TheParts
 ) -> dict[str, Any]:
-    """Order a certificate or a contract as PDF; each order is a document of its own, and the earlier ones stay."""
+    """Order a certificate or a contract as PDF; each order is a document of its own, and the earlier ones stay. A
+    certificate says what holds today, or held on the last day; a contract says its newest change.
+    """
     key = uuid4()
     async with part.transaction(staff.organization) as tx:
         organization = await _organization(tx, staff)
         row = await _known(tx, staff, user_id)
+        today = datetime.now(ZoneInfo(organization["time_zone"])).date()
+        employment = row["employment"]
+        if wanted.kind == "certificate":
+            changes = await store.contract_changes(tx, staff.organization, user_id)
+            employment = holding(min(today, row["leaves_on"] or today), employment, changes)
         event = DocumentRequested.model_validate(
             {
                 "organization_id": staff.organization,
@@ -216,9 +224,9 @@ async def order_document(
                 "name": row["name"],
                 "employer": organization["name"],
                 "language": wanted.language or row["language"],
-                "employment": row["employment"],
+                "employment": employment,
                 "exit_on": row["leaves_on"],
-                "issued_on": datetime.now(ZoneInfo(organization["time_zone"])).date(),
+                "issued_on": today,
             }
         )
         envelope = envelope_of(request, event)
