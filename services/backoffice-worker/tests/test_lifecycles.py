@@ -135,6 +135,21 @@ async def test_a_changed_contract_is_a_phase_with_its_tasks_and_ends_in_active(
     assert certificate.employment.position == "Directora", "a change that was told late is in the certificate"
 
 
+async def test_the_last_certificate_says_what_held_on_the_last_day(office: BackOffice, database: Database) -> None:
+    await call(database, office.begin, user())
+    await call(database, office.change_contract, contract(1, position="Administradora"))
+    held = user().employment.model_copy(update={"position": "Cajera"})
+    leaves = {"organization_id": 1, "user_id": 3, "exit_on": date(2026, 12, 31), "by": "admin", "started_at": NOW}
+    told = OffboardingStarted.model_validate({**leaves, "employment": held, "contract": 2})
+    await call(database, office.offboard, told)
+    late = contract(2, position="Gerente")
+    assert await call(database, office.change_contract, late) == [], "it is effective after the last day"
+    for step in OFFBOARDING:
+        last = await call(database, office.record_step, recorded(step))
+    [certificate] = [event for event in last if isinstance(event, DocumentRequested)]
+    assert certificate.employment.position == "Cajera"
+
+
 async def test_from_the_first_step_to_the_certificate(office: BackOffice, database: Database) -> None:
     await call(database, office.begin, user())
     states = []

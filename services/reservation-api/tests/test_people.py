@@ -13,7 +13,14 @@ import pytest
 from llegada.events.event import Event
 from llegada.events.file import File
 from llegada.events.job import JobFailed
-from llegada.events.person import ContractChanged, DocumentReady, DocumentRequested, LifecycleChanged, LifecycleCreated
+from llegada.events.person import (
+    ContractChanged,
+    DocumentReady,
+    DocumentRequested,
+    LifecycleChanged,
+    LifecycleCreated,
+    OffboardingStarted,
+)
 from llegada.messaging.envelope import Lane, caused, first
 from llegada.messaging.failures import Transient
 from llegada.messaging.subscription import Delivered
@@ -193,6 +200,11 @@ async def test_a_certificate_says_what_holds_and_a_contract_what_will(
     leaving = {"exitOn": str(today - timedelta(days=1))}
     assert (await client.post(f"{path}/offboarding", json=leaving)).status_code == 200
     assert await ordered("certificate") == ("Recepcionista", 1_800_000), "what held on the last day"
+    async with database.connection() as connection:
+        body = await connection.fetchval("select body from outbox where type = 'user.offboarding_started'")
+    left = OffboardingStarted.model_validate_json(body)
+    assert left.employment is not None
+    assert (left.employment.position, left.contract) == ("Recepcionista", 3)
 
 
 async def test_a_certificate_that_the_worker_orders_is_listed_as_well(

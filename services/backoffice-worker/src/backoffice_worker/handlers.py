@@ -160,7 +160,7 @@ class BackOffice:
         known = await self._employee(tx, event.organization_id, event.user_id)
         if event.intent <= known.contract:
             return []
-        await self._store.change_contract(tx, event)
+        await self._store.change_contract(tx, event, event.intent, event.employment)
         lifecycle = lifecycles.change_contract(known.lifecycle)
         if lifecycle is None:
             return []
@@ -180,6 +180,8 @@ class BackOffice:
         if lifecycle is None:
             return []
         await self._store.move(tx, event.organization_id, event.user_id, lifecycle, event.exit_on)
+        if event.employment is not None:
+            await self._store.change_contract(tx, event, event.contract, event.employment)
         what = f"offboarding started, last day {event.exit_on}"
         changed = LifecycleChanged.model_validate({**_told(known.person, lifecycle), "what": what, "by": event.by})
         cause = Cause("user.offboarding_started", f"{event.type}/{event.user_id}", event.started_at)

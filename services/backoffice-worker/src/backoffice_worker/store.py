@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from backoffice_worker.lifecycles import Lifecycle
 from backoffice_worker.task_rules import House
 from llegada.events.organization import OrganizationConfigured
-from llegada.events.person import ContractChanged, LifecycleStep, UserCreated
+from llegada.events.person import Employment, LifecycleStep, UserCreated, UserEvent
 from llegada.events.task import Fact, TaskCreated, TaskFollowed, TaskRule, TaskRulesConfigured, TaskStatus
 from llegada.events.task_defaults import DEFAULT_RULES
 from llegada.messaging.transaction import Database, Transaction
@@ -231,9 +231,10 @@ class Store:
         lifecycle = Lifecycle(row["status"], steps, row["revision"])
         return Employee(UserCreated.model_validate(row["person"]), lifecycle, row["exit_on"], row["contract"])
 
-    async def change_contract(self, tx: Transaction, event: ContractChanged) -> None:
-        told = json.dumps(event.employment.model_dump(mode="json"))
-        await tx.execute(_CHANGE_CONTRACT, event.organization_id, event.user_id, event.intent, told)
+    async def change_contract(self, tx: Transaction, of: UserEvent, number: int, employment: Employment) -> None:
+        """`number`: of the newest change that is in it."""
+        told = json.dumps(employment.model_dump(mode="json"))
+        await tx.execute(_CHANGE_CONTRACT, of.organization_id, of.user_id, number, told)
 
     async def move(
         self, tx: Transaction, organization_id: int, user_id: int, to: Lifecycle, exit_on: date | None = None

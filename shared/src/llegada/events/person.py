@@ -67,11 +67,13 @@ class ContractChanged(UserEvent):
 
 
 class OffboardingStarted(UserEvent):
-    """The person leaves."""
+    """The person leaves. `employment`: as it is on the last day, after so many changes as `contract` says."""
 
     type: ClassVar[str] = "user.offboarding_started"
 
     exit_on: date
+    employment: Employment | None = None
+    contract: Annotated[int, Field(ge=0)] = 0
     reason: str | None = None
     by: str
     started_at: datetime

@@ -184,10 +184,13 @@ async def offboard(request: Request, user_id: Id, wanted: Leaving, staff: Admin,
         if row["leaves_on"] is not None:
             raise Conflict(f"user {user_id} leaves on {row['leaves_on']} already")
         await store.leave(tx, staff.organization, user_id, wanted.exit_on)
+        changes = await store.contract_changes(tx, staff.organization, user_id)
         event = OffboardingStarted(
             organization_id=staff.organization,
             user_id=user_id,
             exit_on=wanted.exit_on,
+            employment=holding(wanted.exit_on, row["employment"], changes),
+            contract=changes[0]["number"] if changes else 0,
             reason=wanted.reason,
             by=staff.subject,
             started_at=datetime.now(UTC),
