@@ -8,8 +8,9 @@ import pytest
 from llegada.runtime.periodic import Clockwork
 
 
-async def test_a_statement_that_took_too_long_is_tried_again() -> None:
-    stopping, errors = asyncio.Event(), [asyncpg.QueryCanceledError("canceling statement due to statement timeout")]
+@pytest.mark.parametrize("kind", [asyncpg.QueryCanceledError, asyncpg.DeadlockDetectedError])
+async def test_a_statement_that_the_database_ended_is_tried_again(kind: type[Exception]) -> None:
+    stopping, errors = asyncio.Event(), [kind("statement timeout, or deadlock")]
 
     async def work() -> None:
         if errors:

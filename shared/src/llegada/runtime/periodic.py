@@ -16,7 +16,7 @@ log = structlog.get_logger()
 @dataclass(frozen=True)
 class Clockwork:
     """One piece of periodic work of a service. `work` raises what is a bug; a database that is away is waited for,
-    and a statement that took too long is tried again.
+    and a statement that took too long, or met another in a deadlock, is tried again.
     """
 
     service: str
@@ -30,8 +30,8 @@ class Clockwork:
             try:
                 await self.work()
                 metrics.PERIODIC.labels(service=self.service, work=self.name).set_to_current_time()
-            except asyncpg.QueryCanceledError as error:
-                log.warning("statement_cancelled", work=self.name, error=str(error))
+            except (asyncpg.QueryCanceledError, asyncpg.DeadlockDetectedError) as error:
+                log.warning("statement_ended", work=self.name, error=str(error))
             except Exception as error:
                 if not database_away(error):
                     raise
