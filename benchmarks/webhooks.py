@@ -39,10 +39,9 @@ REPLIES = [{"keywords": ["wifi"], "texts": {"es": "Hola {{guestName}}, la clave 
 WARM = 40
 """Webhooks before the measured ones: connections and caches."""
 
-_WEIGHTED = """# Benchmark: webhooks, with CPU weights
-
-With `--weights`: where cores are short, the API and the load generator (which is none of the system's) get
-six times the share of a worker, as CPU requests share a node in a cluster (docs/decisions/0041).
+_WEIGHTED = """
+Where cores are short, the API and the load generator (which is none of the system's) get six times the share of
+a worker, as CPU requests share a node in a cluster (docs/decisions/0041).
 """
 _GUESTS = """
 select l.reservation_id, l.reference, r.amount, r.guest_phone, e.reference_list[1], e.receipt ->> 'provider_message_id'
@@ -307,16 +306,18 @@ def _over_rounds(values: Sequence[float], unit: str) -> str:
     return f"{statistics.median(values):.1f} {unit} | {min(values):.1f} to {max(values):.1f} {unit}"
 
 
-def report(loads: Sequence[Load], forged: Forgeries, rate: int, seconds: int) -> str:
+def report(loads: Sequence[Load], forged: Forgeries, rate: int, seconds: int, *, weights: bool) -> str:
     answers = ", ".join(f"{count} × {status}" for status, count in sorted(forged.statuses.items()))
     changed = ", ".join(forged.changed) or "nothing"
+    arguments = '"--weights --write"' if weights else "--write"
     return "\n".join(
         [
-            "# Benchmark: webhooks",
+            f"# Benchmark: webhooks{', with CPU weights' if weights else ''}",
             "",
-            "Written by `make bench-webhooks ARGS=--write`; two cores shared by broker, database, sandbox, all",
+            f"Written by `make bench-webhooks ARGS={arguments}`; two cores shared by broker, database, sandbox, all",
             "services and the load generator. For comparison, ten million additions in a Python loop take",
             f"{loop_seconds():.1f} s on the machine that wrote this.",
+            *(_WEIGHTED.splitlines() if weights else []),
             "",
             f"## {rate} webhooks/s for {seconds} s, while all workers run",
             "",
@@ -369,9 +370,7 @@ def main() -> int:
         if chosen.weights:
             weigh(made.cluster.pids()[API], os.getpid())
         loads, forged = asyncio.run(measured(made, chosen.rate, chosen.seconds, chosen.rounds, chosen.forged))
-    table = report(loads, forged, chosen.rate, chosen.seconds)
-    if chosen.weights:
-        table = table.replace("# Benchmark: webhooks\n", _WEIGHTED, 1)
+    table = report(loads, forged, chosen.rate, chosen.seconds, weights=chosen.weights)
     print(table)
     if chosen.write:
         name = "benchmark-webhooks-weights.md" if chosen.weights else "benchmark-webhooks.md"

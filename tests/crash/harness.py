@@ -141,8 +141,8 @@ class Harness:
         try:
             health = httpx.get(f"http://127.0.0.1:{self.made.cluster.ports[service]}/health/ready", timeout=5).json()
         except httpx.TransportError as error:
-            say(f"{service}: {error}; its last words:\n{self.made.cluster.services[service].last_words()}")
-            return False
+            last_words = self.made.cluster.services[service].last_words()
+            raise AssertionError(f"{service} died before anything was made:\n{last_words}") from error
         return all(health["checks"].values())
 
     def _close_connections(self, service: str) -> None:

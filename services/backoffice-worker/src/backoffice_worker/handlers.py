@@ -106,18 +106,14 @@ class BackOffice:
         self, event: SireFilingPrepared | SireSubmissionReady | SireRegistered | JobSkipped, tx: Transaction
     ) -> list[TaskFollowed]:
         """A deadline begins, was met, or is nobody's: the guests turned out to be Colombian."""
-        if isinstance(event, SireFilingPrepared | SireSubmissionReady):
-            await self._store.set_deadline(
-                tx, event.organization_id, event.reservation_id, event.movement, event.due_at
-            )
-            return []
-        if isinstance(event, SireRegistered):
-            movement: Movement | None = event.movement
-        else:
-            movement = MOVEMENT_OF.get(event.step_name or "") if event.job == _REGISTRATION else None
+        movement = _movement(event)
         if movement is None or event.reservation_id is None:
             return []
-        await self._store.meet(tx, event.organization_id, event.reservation_id, movement)
+        key = event.organization_id, event.reservation_id, movement
+        if isinstance(event, SireFilingPrepared | SireSubmissionReady):
+            await self._store.set_deadline(tx, *key, event.due_at)
+            return []
+        await self._store.meet(tx, *key)
         return await self._store.follow(tx, event.organization_id, event.subject, "registered", movement)
 
     async def remind(self, tx: Transaction, now: datetime) -> list[TaskCreated]:
@@ -291,6 +287,13 @@ _FACTS: dict[type, Fact] = {
     ReservationCheckedOut: "checked_out",
     ReservationCancelled: "cancelled",
 }
+
+
+def _movement(event: SireFilingPrepared | SireSubmissionReady | SireRegistered | JobSkipped) -> Movement | None:
+    """Of whose registration it speaks; None where a job was skipped that says nothing of one."""
+    if not isinstance(event, JobSkipped):
+        return event.movement
+    return MOVEMENT_OF.get(event.step_name) if event.job == _REGISTRATION else None
 
 
 def _news(event: Entered | Moved | PaymentSettled | PaymentVoided) -> tuple[News, Fact | None]:

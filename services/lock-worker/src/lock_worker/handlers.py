@@ -203,9 +203,10 @@ class Issue(_AtLocks):
         try:
             await self.delete(row)
         except Failure as failure:
-            if isinstance(failure, Wait) and not isinstance(failure, TargetAway):
-                raise
-            if isinstance(failure, Transient | OutcomeUnknown | TargetAway) and attempt.number < _TRIES:
+            if isinstance(failure, Transient | OutcomeUnknown | TargetAway):
+                if attempt.number < _TRIES:
+                    raise
+            elif isinstance(failure, Wait):
                 raise
             log.warning(
                 "older_passcode_stays", lock=row.lock_id, name=row.name, reason=failure.reason, code=failure.code

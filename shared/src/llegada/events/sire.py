@@ -9,7 +9,7 @@ from llegada.events.types import Guest, Intent, Value
 
 Movement = Literal["entry", "exit"]
 STEP_OF: dict[Movement, str] = {"entry": SIRE_ENTRY, "exit": SIRE_EXIT}
-MOVEMENT_OF: dict[str, Movement] = {step: movement for movement, step in STEP_OF.items()}
+MOVEMENT_OF: dict[str | None, Movement] = {step: movement for movement, step in STEP_OF.items()}
 
 
 class _MovementEvent(ReservationEvent):

@@ -91,7 +91,7 @@ async def take(tx: Transaction, events: Sequence[Event], steps: Mapping[tuple[in
     moved = {(e.organization_id, e.reservation_id, e.movement) for e in prepared} | {
         (e.organization_id, e.reservation_id, movement)
         for e in events
-        if isinstance(e, JobSkipped) and e.reservation_id and (movement := MOVEMENT_OF.get(e.step_name or ""))
+        if isinstance(e, JobSkipped) and e.reservation_id and (movement := MOVEMENT_OF.get(e.step_name))
     }
     if moved:
         answered = [(*movement, _answered(steps.get(movement[:2], {}), movement[2])) for movement in sorted(moved)]
