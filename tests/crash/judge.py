@@ -155,7 +155,7 @@ def _motion(made: System, known: Collection[str] | None) -> tuple[int, ...] | No
 
 def all_published(made: System) -> bool:
     """Whether every service's outbox is empty."""
-    return not any(_of_each(made, "select count(*) from (select from {}.outbox limit 1) as some"))
+    return not any(_of_each(made, "select count(*) from (select from {}.outbox limit 1) as waiting"))
 
 
 def _of_each(made: System, statement: str) -> list[int]:
